@@ -1,0 +1,41 @@
+"""Nets over sequences, time first: (T,B,.)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..spec import DataSpec
+
+
+class Frames(nn.Module):
+    """Frames as a net reads them: flattened, tokens one-hot. (..., *frame) -> (..., width)."""
+
+    def __init__(self, spec: DataSpec) -> None:
+        super().__init__()
+        self.spec, self.width = spec, spec.vocabulary if spec.kind == "tokens" else spec.size
+
+    def forward(self, x: Tensor, like: Tensor) -> Tensor:
+        """`like` gives tokens their dtype, a net's parameter for instance."""
+        if self.spec.kind == "tokens":
+            assert self.spec.vocabulary is not None
+            return F.one_hot(x, self.spec.vocabulary).to(like.dtype)
+        return x.flatten(x.dim() - len(self.spec.shape))
+
+
+def shift(x: Tensor) -> Tensor:
+    """x_t -> x_{t-1}, with a frame of zeros first. (T,B,.)"""
+    return torch.cat([torch.zeros_like(x[:1]), x[:-1]])
+
+
+def reverse(x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """Each row's own frames backwards; padding stays where it is. (T,B,.)"""
+    if lengths is None:
+        return x.flip(0)
+    t = torch.arange(len(x), device=x.device)[:, None]
+    i = torch.where(t < lengths, lengths - 1 - t, t)                                    # (T,B)
+    return x.gather(0, i.view(*i.shape, *[1] * (x.dim() - 2)).expand_as(x))
+
+
+def backwards(rnn: nn.GRU, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """h_t from x_t, ..., x_T. (T,B,.)"""
+    return reverse(rnn(reverse(x, lengths))[0], lengths)
