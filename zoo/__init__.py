@@ -5,44 +5,31 @@
     zoo.fit(model, data, epochs=20)
     images = model.sample(16)
 
-Light to import: no Triton, no plotting, no data library until one is needed.
+Names resolve at their first use (zoo.face), so that `zoo --help` need not wait for torch.
 """
 
 import importlib
-import pkgutil
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
-import kernels
-
-if getattr(kernels, "PROJECT", None) != "vae-zoo":
-    raise ImportError(
-        f"zoo needs its own package `kernels`, but Python found another one at {getattr(kernels, '__file__', None)} "
-        "(Hugging Face's has the same name). Use an environment of its own for the zoo (`make install`), or uninstall that "
-        "package, or put the zoo's checkout first on PYTHONPATH."
-    )
-
-from . import variants
-from .data import Dataset as Dataset
-from .data import Split as Split
-from .data import list_datasets as list_datasets
-from .data import load_dataset as load_dataset
-from .registry import Entry as Entry
-from .registry import create as create
-from .registry import discover
-from .registry import entry as entry
-from .registry import list_variants as list_variants
-from .registry import register as register
-from .sequence import SequenceVariant as SequenceVariant
-from .spec import DataSpec as DataSpec
-from .store import load as load
-from .store import save as save
-from .training import fit as fit
-from .variant import Batch as Batch
-from .variant import Contract as Contract
-from .variant import Terms as Terms
-from .variant import Variant as Variant
+if TYPE_CHECKING:
+    from .face import *  # noqa: F403
 
 __version__ = "0.1.0"
 
-for _module in pkgutil.iter_modules(variants.__path__):
-    importlib.import_module(f"{variants.__name__}.{_module.name}")
-discover()
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    if importlib.util.find_spec(f"{__name__}.{name}"):
+        return importlib.import_module(f".{name}", __name__)
+    face = importlib.import_module(".face", __name__)
+    try:
+        return getattr(face, name)
+    except AttributeError:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}; it has {', '.join(__dir__())}") from None
+
+
+def __dir__() -> list[str]:
+    face = importlib.import_module(".face", __name__)
+    return sorted(n for n in vars(face) if not n.startswith("_") and n != "kernels")

@@ -16,7 +16,7 @@ class Autoregressive:
     """A recurrent decoder that reads x_{t-1} and z at every step."""
 
     frames: Frames
-    rnn: nn.GRU                                             # over [x_{t-1}, z], time first
+    rnn: nn.Module                                           # over [x_{t-1}, z], time first
     emit: Callable[[Tensor], Family]                    # states (T,N,H) -> likelihood of the frames
     z: Tensor                                               # (K,B,D)
     state: Tensor                                           # (1,N,H): the first hidden state

@@ -6,7 +6,7 @@ even under autocast. Shapes: z (K,B,D), parameters (B,D) or (K,B,D); inside a ro
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,7 @@ class Posterior(Protocol):
     def mean(self) -> Tensor:
         """(B,D): where to put an example on a map."""
     def log_prob(self, z: Tensor) -> Tensor: ...
-    def draw(self, prior: Prior, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(self, prior: Any, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         """-> z (K,B,D), kl (K,B,G) against the prior, log_q (K,B)."""
 
 

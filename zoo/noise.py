@@ -95,7 +95,7 @@ class Philox:
         return philox.normal(self._seed(), (1, 1, torch.Size(shape).numel())).view(shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        return philox.uniform(self._seed(), torch.Size(shape).numel()).view(shape)
+        return philox.uniform(self._seed(), (1, 1, torch.Size(shape).numel())).view(shape)
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
         return (self.uniform(shape) * high).long().clamp_max(high - 1)

@@ -8,8 +8,11 @@ A variant is registered by a decorator in a file of its own, whose name is the v
 
 import difflib
 import fnmatch
+import importlib
 import inspect
+import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -50,17 +53,24 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class Registry(Generic[T]):
-    """Entries of one kind (`what`, used in errors) by name."""
+    """Entries of one kind (`what`, used in errors) by name. `fill`, if any, is called once before the first look-up."""
 
-    def __init__(self, what: str) -> None:
-        self.what = what
-        self._entries: dict[str, T] = {}
+    def __init__(self, what: str, fill: Callable[[], None] | None = None) -> None:
+        self.what, self._fill = what, fill
+        self._known: dict[str, T] = {}
+
+    @property
+    def _entries(self) -> dict[str, T]:
+        if self._fill is not None:
+            fill, self._fill = self._fill, None             # first, as filling looks up too
+            fill()
+        return self._known
 
     def add(self, name: str, entry: T) -> T:
         """Raises: ValueError if the name is taken."""
-        if name in self._entries:
-            raise ValueError(f"{self.what} {name!r} is already registered (as {self._entries[name]!r}): choose another name")
-        self._entries[name] = entry
+        if name in self._known:
+            raise ValueError(f"{self.what} {name!r} is already registered (as {self._known[name]!r}): choose another name")
+        self._known[name] = entry
         return entry
 
     def get(self, name: str) -> T:
@@ -72,9 +82,6 @@ class Registry(Generic[T]):
     def names(self, pattern: str = "*") -> list[str]:
         """Sorted names that match a shell pattern such as `*vae`."""
         return sorted(fnmatch.filter(self._entries, pattern))
-
-    def remove(self, name: str) -> None:
-        self._entries.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
         return name in self._entries
@@ -115,7 +122,7 @@ class Entry:
         for cls in inspect.getmro(self.build):  # type: ignore[arg-type]
             if "__init__" not in vars(cls):
                 continue
-            parameters = inspect.signature(cls.__init__).parameters.values()
+            parameters = inspect.signature(vars(cls)["__init__"]).parameters.values()
             found = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name != "spec"} | found
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
@@ -132,7 +139,19 @@ class Entry:
         return None
 
 
-VARIANTS: Registry[Entry] = Registry("variant")
+def _discover() -> None:
+    """Import every file of zoo/variants, and what other packages offer through the entry-point group `vae_zoo.variants`."""
+    from . import variants
+    for module in pkgutil.iter_modules(variants.__path__):
+        importlib.import_module(f"{variants.__name__}.{module.name}")
+    for point in entry_points(group="vae_zoo.variants"):
+        try:
+            point.load()
+        except Exception as error:                          # someone else's code: one broken plug-in must not close the zoo
+            warnings.warn(f"variant plug-in {point.name} = {point.value} failed to load: {error!r}", stacklevel=2)
+
+
+VARIANTS: Registry[Entry] = Registry("variant", _discover)
 
 
 def register(name: str, *, paper: str, url: str, equation: str, bound: str = "elbo",
@@ -157,16 +176,6 @@ def register(name: str, *, paper: str, url: str, equation: str, bound: str = "el
         cls.entry = VARIANTS.add(name, entry)
         return cls
     return enter
-
-
-def discover() -> None:
-    """Import variants that other packages offer through the entry-point group `vae_zoo.variants`."""
-    for point in entry_points(group="vae_zoo.variants"):
-        try:
-            point.load()
-        except Exception as error:                          # someone else's code: one broken plug-in must not close the zoo
-            import warnings
-            warnings.warn(f"variant plug-in {point.name} = {point.value} failed to load: {error!r}", stacklevel=2)
 
 
 def list_variants(pattern: str = "*") -> list[str]:

@@ -98,8 +98,8 @@ class SequenceVariant(Contract):
         context = self.context(features, past, batch.lengths)
         eps = noise.normal((len(x), n, self.latent_dim)).to(self._like.dtype)
         joint, steps = self.start(n), []
-        for inputs in zip(unstack(past, len(x)), unstack(context, len(x)), eps.unbind(), strict=True):
-            steps.append(self.one_step(joint, *rows(inputs[:2], k), inputs[2]))
+        for past_t, context_t, eps_t in zip(unstack(past, len(x)), unstack(context, len(x)), eps.unbind(), strict=True):
+            steps.append(self.one_step(joint, rows(past_t, k), rows(context_t, k), eps_t))
             joint = steps[-1][-1]
         p, q, z, kl, joint = stack(steps)
         likelihood = self.emission(joint)
@@ -110,7 +110,7 @@ class SequenceVariant(Contract):
         terms = (torch.where(inside, v.unflatten(1, (k, -1)), 0.0) for v in (-log_px, cost, log_px - log_ratio))
         return Steps(q, z.unflatten(1, (k, -1)), likelihood, *terms)
 
-    @final
+    @final  # type: ignore[misc]
     def forward(self, batch: Batch, k: int | None = None, noise: Noise | None = None) -> Terms:
         self.spec.check_form(batch)
         s = self.rollout(batch, self.train_samples if k is None else k, noise or Default(self.device))

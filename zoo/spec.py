@@ -30,9 +30,11 @@ class DataSpec:
     levels: int = 256                           # of `byte` data
     vocabulary: int | None = None               # of `tokens`
     factors: tuple[tuple[str, int], ...] = ()   # ground truth: (name, number of values)
+    symbols: tuple[str, ...] = ()               # what each token stands for
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))
+        object.__setattr__(self, "symbols", tuple(self.symbols))
         object.__setattr__(self, "factors", tuple((str(n), int(v)) for n, v in self.factors))
         if self.kind not in KINDS:
             raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
@@ -43,6 +45,8 @@ class DataSpec:
                              f"got shape={self.shape}, max_length={self.max_length}, vocabulary={self.vocabulary}")
         if self.kind != "tokens" and self.shape == ():
             raise ValueError("shape is (); an example that is one number has shape (1,)")
+        if self.symbols and len(self.symbols) != self.vocabulary:
+            raise ValueError(f"{len(self.symbols)} symbols for a vocabulary of {self.vocabulary}; they must be as many")
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length is {self.max_length}; it must be at least 1")
 
@@ -59,6 +63,13 @@ class DataSpec:
     def discrete(self) -> bool:
         """Whether p(x|z) is a probability, so that bits per dimension mean something."""
         return self.kind in ("binary", "byte", "tokens")
+
+    def text(self, tokens: Tensor, lengths: Tensor | None = None) -> list[str]:
+        """Tokens (B,T) as strings.  Raises: TypeError if the data have no symbols."""
+        if not self.symbols:
+            raise TypeError(f"{self.kind} data without symbols cannot be written as text")
+        ends = [tokens.shape[1]] * len(tokens) if lengths is None else lengths.tolist()
+        return ["".join(self.symbols[t] for t in row[:end]) for row, end in zip(tokens.tolist(), ends, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

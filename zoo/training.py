@@ -114,9 +114,7 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
                     evaluate_every or max(per_epoch, 100), early_stopping)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    for split in (data.train, data.valid):
-        for start in range(0, len(split), 4096):
-            model.spec.check(split.batch(slice(start, start + 4096), keyed(seed, start, torch.device("cpu"))))
+    data.check()
     run = Run(model.to(device), data, recipe, seed, None if out is None else Path(out))
     if resume:
         run.restore()

@@ -190,7 +190,7 @@ class Variant(Contract):
         return self.family.of(self.decoder(h.flatten(0, 1)).unflatten(0, h.shape[:2]), self.spec)
 
     # -- the assembly ---------------------------------------------------------------------------------------------------
-    @final
+    @final  # type: ignore[misc]
     def forward(self, batch: Batch, k: int | None = None, noise: Noise | None = None) -> Terms:
         self.spec.check_form(batch)
         visible, prior = batch.visible, self.prior(batch.given)

@@ -12,7 +12,8 @@ class Frames(nn.Module):
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
-        self.spec, self.width = spec, spec.vocabulary if spec.kind == "tokens" else spec.size
+        self.spec = spec
+        self.width = spec.size if spec.vocabulary is None else spec.vocabulary
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
         """`like` gives tokens their dtype, a net's parameter for instance."""
@@ -36,6 +37,6 @@ def reverse(x: Tensor, lengths: Tensor | None = None) -> Tensor:
     return x.gather(0, i.view(*i.shape, *[1] * (x.dim() - 2)).expand_as(x))
 
 
-def backwards(rnn: nn.GRU, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+def backwards(rnn: nn.Module, x: Tensor, lengths: Tensor | None = None) -> Tensor:
     """h_t from x_t, ..., x_T. (T,B,.)"""
     return reverse(rnn(reverse(x, lengths))[0], lengths)

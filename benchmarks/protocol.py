@@ -1,0 +1,29 @@
+"""The numbers of one trial that a suite fixes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Arguments of `zoo.fit`."""
+
+    steps: int = 1000
+    batch_size: int = 128
+    lr: float = 1e-3
+    final_lr: float = 1e-4
+    warmup: int = 0
+    ema: float = 0.999
+    evaluate_every: int = 500
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured, and on how much."""
+
+    metrics: tuple[str, ...] = ("*",)                       # names, or patterns in a suite's file
+    elbo_samples: int = 1                                   # draws of z for each test example
+    iwae_k: int = 100                                       # importance samples for each test example
+    iwae_examples: int = 250                                # of the test split, from its start
+    samples: int = 1000                                     # drawn from the model for the Fréchet distance
+    extractor: str = "random_projection"                    # its feature space

@@ -1,0 +1,226 @@
+"""What a standard benchmark is: data sets, variants, seeds, budgets, metrics. Read from TOML, checked before anything runs.
+
+    title = "..."                                   one line
+    seeds = [0, 1]                                  of weights, training and evaluation
+    [budget] [evaluation] [settings]                for every trial; see `Budget`, `Evaluation`, `zoo.entry(name).settings()`
+    [datasets.digits]
+    variants = ["vae", "*vae"]                      names or shell patterns
+    [datasets.digits.budget] ...                    overrides, for this data set; evaluation and settings likewise
+    [datasets.digits.variant.beta_vae]              overrides, for one variant: budget and settings (what is measured
+    settings = { beta = 2.0 }                       must not differ between the rows of one table)
+"""
+
+import fnmatch
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import zoo
+from zoo.registry import nearest
+
+from .metrics import METRICS
+
+FOLDER = Path(__file__).parent / "suites"
+T = TypeVar("T")
+
+
+class SuiteError(ValueError):
+    """A suite that cannot be run as it is written: names the key, what it holds, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Arguments of `zoo.fit`."""
+
+    steps: int = 1000
+    batch_size: int = 128
+    lr: float = 1e-3
+    final_lr: float = 1e-4
+    warmup: int = 0
+    ema: float = 0.999
+    evaluate_every: int = 500
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured, and on how much."""
+
+    metrics: tuple[str, ...] = ("*",)                       # names or patterns
+    elbo_samples: int = 1                                   # draws of z for each test example
+    iwae_k: int = 100                                       # importance samples for each test example
+    iwae_examples: int = 250                                # of the test split, from its start
+    samples: int = 1000                                     # drawn from the model for the Fréchet distance
+    extractor: str = "random_projection"                    # its feature space
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run and its evaluation. `settings` are complete: the zoo's defaults under the suite's."""
+
+    suite: str
+    dataset: str
+    variant: str
+    seed: int
+    settings: Mapping[str, Any] = field(hash=False)
+    budget: Budget
+    evaluation: Evaluation
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.variant} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    name: str
+    title: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def first_seed(self) -> int:
+        """The seed whose models are drawn."""
+        return self.trials[0].seed
+
+    def select(self, datasets: Iterable[str] = (), variants: Iterable[str] = (), seeds: Iterable[int] = ()) -> list[Trial]:
+        """Trials of these data sets and variants (names or patterns) and seeds; all where none are named.
+
+        Raises: SuiteError naming the nearest match in this suite.
+        """
+        chosen = list(self.trials)
+        for what, patterns in (("dataset", list(datasets)), ("variant", list(variants))):
+            if patterns:
+                names = expand(patterns, {getattr(t, what) for t in self.trials}, f"{what} of suite {self.name}")
+                chosen = [t for t in chosen if getattr(t, what) in names]
+        if seeds := list(seeds):
+            if unknown := set(seeds) - {t.seed for t in self.trials}:
+                raise SuiteError(f"suite {self.name} has no seed {min(unknown)}; it has {sorted({t.seed for t in self.trials})}")
+            chosen = [t for t in chosen if t.seed in seeds]
+        return chosen
+
+
+def names() -> list[str]:
+    """Suites that come with the harness."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def load(name: str) -> Suite:
+    """A suite by name, or by the path of a .toml file.
+
+    Raises: LookupError for an unknown name, with the nearest match; SuiteError naming the key that is wrong.
+    """
+    path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise LookupError(f"there is no suite {name!r}{nearest(name, names())}; or give the path of a .toml file")
+    try:
+        return parse(path.stem, tomllib.loads(path.read_text()))
+    except (SuiteError, tomllib.TOMLDecodeError) as error:
+        raise SuiteError(f"{path}: {error}") from None
+
+
+def parse(name: str, table: dict[str, Any]) -> Suite:
+    """A suite from what its file holds.  Raises: SuiteError."""
+    _check_keys(table, ("title", "seeds", "budget", "evaluation", "settings", "datasets"), "")
+    seeds = _require(table.get("seeds", [0]), list, "seeds")
+    if not seeds or any(not isinstance(s, int) or s < 0 for s in seeds) or len(set(seeds)) < len(seeds):
+        raise SuiteError(f"seeds is {seeds}; it must be a list of different integers, 0 or more")
+    trials: list[Trial] = []
+    for dataset, here in _require(table.get("datasets", {}), dict, "datasets").items():
+        where = f"datasets.{dataset}"
+        _known_dataset(dataset)
+        _check_keys(here, ("variants", "budget", "evaluation", "settings", "variant"), where)
+        wanted = here.get("variants", [])
+        variants = expand([wanted] if isinstance(wanted, str) else wanted, zoo.list_variants(), f"variant in {where}.variants")
+        for variant in here.get("variant", {}):
+            if variant not in variants:
+                raise SuiteError(f"{where}.variant.{variant} is not among its variants{nearest(variant, variants)}")
+        evaluation = _evaluation(_merge("evaluation", (table, ""), (here, where)), where)
+        for variant in variants:
+            own, inner = here.get("variant", {}).get(variant, {}), f"{where}.variant.{variant}"
+            _check_keys(own, ("budget", "settings"), inner)
+            layers = (table, ""), (here, where), (own, inner)
+            settings = _settings(variant, _merge("settings", *layers))
+            budget = _build(Budget, _merge("budget", *layers))
+            trials += [Trial(name, dataset, variant, seed, settings, budget, evaluation) for seed in seeds]
+    if not trials:
+        raise SuiteError("datasets is empty: name at least one, with its variants")
+    return Suite(name, _require(table.get("title", name), str, "title"), tuple(trials))
+
+
+def expand(patterns: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    """Names, or all that match a shell pattern, in the order given.  Raises: SuiteError naming the nearest match."""
+    known, found = sorted(known), {}
+    for pattern in patterns:
+        matches = fnmatch.filter(known, pattern)
+        if not matches:
+            raise SuiteError(f"unknown {what}: {pattern!r}{nearest(pattern, known)}")
+        found.update(dict.fromkeys(matches))
+    return list(found)
+
+
+Value = tuple[Any, str]                                     # and the key it was written under
+
+
+def _merge(key: str, *layers: tuple[dict[str, Any], str]) -> dict[str, Value]:
+    """Tables of this key, later ones over earlier ones."""
+    merged: dict[str, Value] = {}
+    for table, where in layers:
+        path = f"{where}.{key}".lstrip(".")
+        merged |= {k: (v, f"{path}.{k}") for k, v in _require(table.get(key, {}), dict, path).items()}
+    return merged
+
+
+def _build(cls: type[T], values: dict[str, Value]) -> T:
+    """A dataclass whose fields all have defaults, the types of which are what is allowed."""
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
+    arguments = {}
+    for key, (value, path) in values.items():
+        if key not in known:
+            raise SuiteError(f"unknown key {path}{nearest(key, known)}")
+        kind: type = type(known[key].default)
+        value = tuple(value) if kind is tuple and isinstance(value, list) else value
+        value = float(value) if kind is float and type(value) is int else value
+        _require(value, kind, path)
+        if kind is int and value < (0 if key == "warmup" else 1):
+            raise SuiteError(f"{path} is {value}; it must be at least {0 if key == 'warmup' else 1}")
+        arguments[key] = value
+    return cls(**arguments)
+
+
+def _evaluation(values: dict[str, Value], where: str) -> Evaluation:
+    from . import extractors
+    patterns, path = values.get("metrics", (["*"], "evaluation.metrics"))
+    values["metrics"] = (expand(_require(patterns, list, path), METRICS, f"metric in {path}"), path)
+    evaluation = _build(Evaluation, values)
+    try:
+        extractors.card(evaluation.extractor)
+    except LookupError as error:
+        raise SuiteError(f"{values['extractor'][1]}: {error}") from None
+    return evaluation
+
+
+def _settings(variant: str, values: dict[str, Value]) -> dict[str, Any]:
+    defaults = zoo.entry(variant).settings()
+    for key, (_, path) in values.items():
+        if key not in defaults:
+            raise SuiteError(f"{path}: {variant} has no setting {key!r}{nearest(key, defaults)}")
+    return {**defaults, **{k: v for k, (v, _) in values.items()}}
+
+
+def _known_dataset(name: str) -> None:
+    known = zoo.list_datasets()
+    if name not in known and f"{name.partition(':')[0]}:PATH" not in known:
+        raise SuiteError(f"datasets.{name}: unknown data set{nearest(name, known)}")
+
+
+def _check_keys(table: Any, known: Iterable[str], where: str) -> None:
+    for key in _require(table, dict, where or "the file"):
+        if key not in known:
+            raise SuiteError(f"unknown key {f'{where}.{key}'.lstrip('.')}{nearest(key, known)}")
+
+
+def _require(value: Any, kind: type[T], path: str) -> T:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise SuiteError(f"{path} is {value!r}; it must be a {'table' if kind is dict else kind.__name__}")
+    return value

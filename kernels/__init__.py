@@ -1,0 +1,8 @@
+"""Fused operations of the VAE zoo. Knows torch and triton, and nothing else of the project.
+
+Importing this package does not import triton: kernels are loaded by the first call that runs on a GPU.
+"""
+
+from .reparam_kl import reparam_kl as reparam_kl
+
+PROJECT = "vae-zoo"  # `kernels` is a generic name: a caller tells this package from a foreign one by this mark

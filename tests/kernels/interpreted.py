@@ -1,0 +1,188 @@
+"""The Triton kernels, run by Triton's interpreter on a CPU. Started by test_triton.py in a process of its own."""
+
+import functools
+import itertools
+import math
+
+import numpy
+import pytest
+import torch
+import triton
+import triton.language as tl
+from torch.library import opcheck
+from torch.testing import assert_close
+
+from kernels import philox
+from kernels._triton.reparam_kl import _cos_sin, _radius
+from kernels.reparam_kl import _backward, _forward, fused, reference
+
+SEED = torch.tensor([-(2**50) + 1, 2])
+
+
+@triton.jit
+def _loop_kernel(out_p, n):
+    total = 0
+    for _ in range(n):
+        total += 1
+    tl.store(out_p, total)
+
+
+try:
+    _loop_kernel[(1,)](torch.zeros(1, dtype=torch.int32), 3)
+except triton.runtime.errors.InterpreterError as error:
+    reason = f"the interpreter of triton {triton.__version__} cannot loop with numpy {numpy.__version__}: {error}"
+    pytest.skip(reason, allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory():
+    """torch.empty gives NaN: an output that no program writes is seen."""
+    torch.use_deterministic_algorithms(True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (4, 6, 10), (1, 1, 1)]
+
+
+@pytest.mark.parametrize(("shape", "prior", "per_dim"), [*itertools.product(SHAPES, (False, True), (False, True))])
+def test_values_and_gradients(agrees, shape, prior, per_dim):
+    agrees(fused, *shape, prior, per_dim, dtype=torch.float32, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision(agrees, dtype):
+    one_ulp = torch.finfo(dtype).eps  # not half a one: the interpreter rounds towards zero
+    agrees(fused, 3, 5, 20, True, False, dtype=dtype, tolerance=one_ulp)
+
+
+def test_strides():
+    mu, logvar, p_mu, p_logvar = torch.randn(20, 6).T, torch.randn(6, 50)[:, 3:23], torch.randn(20), torch.randn(6, 1)
+    prior = (p_mu.expand(6, 20), p_logvar.expand(6, 20))
+    eps = philox.normal(SEED, (2, 6, 20))
+    got, want = fused(mu, logvar, 2, prior, SEED, 0, True), reference(mu, logvar, eps, prior, True)
+    assert_close(got, want, rtol=1e-5, atol=1e-5)
+
+
+def test_mixed_dtypes():
+    mu, logvar = torch.randn(5, 12, dtype=torch.bfloat16), torch.randn(5, 12)
+    eps = philox.normal(SEED, (1, 5, 12))
+    got, want = fused(mu, logvar, 1, (logvar, mu), SEED, 0, False), reference(mu, logvar, eps, (logvar, mu))
+    assert_close(got, want, rtol=2**-7, atol=1e-5)
+
+
+def test_rows_of_a_shard_are_the_rows_of_the_whole():
+    mu, logvar = torch.randn(8, 12), torch.randn(8, 12)
+    z, kl = fused(mu, logvar, 2, None, SEED, 0, False)
+    z_part, kl_part = fused(mu[5:], logvar[5:], 2, None, SEED, 5, False)
+    assert torch.equal(z_part, z[:, 5:])
+    assert torch.equal(kl_part, kl[5:])
+
+
+def test_empty_batch_and_leading_dimensions():
+    z, kl = fused(torch.zeros(0, 3), torch.zeros(0, 3), 2, None, SEED, 0, False)
+    assert (z.shape, kl.shape) == ((2, 0, 3), (0,))
+    mu = torch.randn(2, 3, 5, requires_grad=True)
+    z, kl = fused(mu, mu, 2, None, SEED, 0, True)
+    assert (z.shape, kl.shape) == ((2, 2, 3, 5), (2, 3, 5))
+    assert_close(z, reference(mu, mu, philox.normal(SEED, (2, 6, 5)).reshape(2, 2, 3, 5))[0])
+
+
+@triton.jit
+def _polar_kernel(word_p, out_p, n: tl.constexpr):
+    i = tl.arange(0, n)
+    word = tl.load(word_p + i).to(tl.uint32)
+    x, y = _cos_sin(word, False)
+    tl.store(out_p + i, _radius(word))
+    tl.store(out_p + n + i, x)
+    tl.store(out_p + 2 * n + i, y)
+
+
+def test_polynomials_on_all_quarters_and_ends():
+    near = torch.arange(-64, 64)
+    quarters = (torch.arange(8)[:, None] * 2**29 + near).flatten()
+    words = torch.cat([quarters % 2**32, torch.randint(2**32, (3072,))])
+    out = torch.empty(3, 4096)
+    _polar_kernel[(1,)](words, out, 4096)
+    angle = words.double() * (2 * math.pi / 2**32)
+    assert_close(out[1].double(), angle.cos(), rtol=0, atol=2e-7)
+    assert_close(out[2].double(), angle.sin(), rtol=0, atol=2e-7)
+    assert_close(out[0], philox._radius(words), rtol=5e-7, atol=1e-12)
+
+
+def tensors(b, d):
+    return [0.6 * torch.randn(b, d) for _ in range(4)]
+
+
+def number(mu, logvar, p_mu, p_logvar, seed=SEED):
+    z, kl = fused(mu, logvar, 3, (p_mu, p_logvar), seed, 0, False)
+    return z.sin().sum() + kl.square().sum()
+
+
+def test_operators_are_well_formed():
+    h, p_mu, p_logvar = torch.randn(5, 12), torch.randn(5, 6), torch.randn(5, 6)
+    for prior, per_dim in (((None, None), True), ((p_mu, p_logvar), False)):
+        inputs = (*h.chunk(2, 1), *prior, SEED)
+        opcheck(_forward, (*inputs, 3, 0, per_dim))
+        opcheck(_backward, (torch.randn(3, 5, 6), torch.randn(5, 6) if per_dim else torch.randn(5), *inputs, 0))
+
+
+def test_compiles_whole():
+    arguments = [t.requires_grad_() for t in tensors(5, 6)]
+    compiled = torch.compile(number, fullgraph=True, backend="aot_eager_decomp_partition")
+    want = torch.autograd.grad(number(*arguments), arguments)
+    assert_close(torch.autograd.grad(compiled(*arguments), arguments), want)
+
+
+def test_a_compiled_graph_draws_twice():
+    def two(mu):
+        return [fused(mu, mu, 1, None, philox.fresh_seed(mu), 0, False)[0] for _ in range(2)]
+
+    one, other = torch.compile(two, fullgraph=True, backend="aot_eager_decomp_partition")(torch.zeros(4, 3))
+    assert not torch.isclose(one, other).any()
+
+
+def test_vmap_of_grad_with_a_seed_each():
+    arguments = [torch.stack(ts) for ts in zip(*(tensors(5, 6) for _ in range(3)), strict=True)]
+    seeds = torch.randint(100, (3, 2))
+    gradients = torch.func.grad(number, argnums=(0, 1, 2, 3))
+    mapped = torch.func.vmap(gradients)(*arguments, seeds)
+    for i in range(3):
+        assert_close([g[i] for g in mapped], list(gradients(*(t[i] for t in arguments), seeds[i])))
+
+
+@pytest.mark.parametrize("per_dim", [False, True])
+@pytest.mark.parametrize("prior", [False, True])
+def test_double_backward(prior, per_dim):
+    inputs = tensors(4, 5)[: 4 if prior else 2]
+    eps = philox.normal(SEED, (2, 4, 5))
+    upstream = torch.randn(2, 4, 5)
+
+    def by_kernels(mu, logvar, *prior):
+        return fused(mu, logvar, 2, prior or None, SEED, 0, per_dim)
+
+    def by_torch(mu, logvar, *prior):
+        return reference(mu, logvar, eps.to(mu.dtype), prior or None, per_dim)
+
+    def second(call, dtype):
+        leaves = [t.to(dtype).requires_grad_() for t in inputs]
+        g = upstream.to(dtype).requires_grad_()
+        z, kl = call(*leaves)
+        first = torch.autograd.grad((z * g).sum() + kl.square().sum(), leaves, create_graph=True)
+        return torch.autograd.grad(sum(f.square().sum() for f in first), [g, *leaves])
+
+    for got, want in zip(second(by_kernels, torch.float32), second(by_torch, torch.float64), strict=True):
+        assert_close(got.double(), want, rtol=2e-5, atol=2e-5)
+
+
+def test_forward_mode_is_refused():
+    one = tensors(4, 5)
+    with pytest.raises(NotImplementedError, match="jvp"):
+        torch.func.jvp(functools.partial(number, logvar=one[1], p_mu=one[2], p_logvar=one[3]), (one[0],), (one[0],))
+
+
+def test_equal_inputs_give_equal_bits():
+    arguments = [t.requires_grad_() for t in tensors(9, 300)]
+    one, other = (torch.autograd.grad(number(*arguments), arguments) for _ in range(2))
+    assert all(map(torch.equal, one, other))
