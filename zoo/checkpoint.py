@@ -1,5 +1,6 @@
 """A training run on disk: everything that changes, in one safetensors file that is replaced in one step."""
 
+import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -67,4 +68,4 @@ def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _plain(spec: dict[str, Any]) -> dict[str, Any]:
     """Tuples as JSON has them."""
-    return {k: [list(f) if isinstance(f, tuple) else f for f in v] if isinstance(v, tuple | list) else v for k, v in spec.items()}
+    return json.loads(json.dumps(spec))

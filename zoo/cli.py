@@ -65,7 +65,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("name")
     p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH")
     p.add_argument("--data-root", help="the data folder; else $ZOO_DATA, else ./data")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the variant (zoo show NAME); repeatable")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                   help="a setting of the variant (zoo show NAME); repeatable")
     p.add_argument("--out", type=Path, help="folder of the run (default: runs/NAME-DATA)")
     p.add_argument("--steps", type=int, help="optimiser steps, instead of epochs")
     p.add_argument("--epochs", type=float, help="passes over the training set (20 where neither is given)")
@@ -92,7 +93,8 @@ def parser() -> argparse.ArgumentParser:
             p.add_argument("--data", help="data set (default: the one trained on)")
             p.add_argument("--data-root", help="the data folder; else the one trained with, $ZOO_DATA, ./data")
         if name != "map":
-            p.add_argument("-n", type=int, default=10 if name == "traverse" else 40, help="latents" if name == "traverse" else "examples")
+            latents = name == "traverse"
+            p.add_argument("-n", type=int, default=10 if latents else 40, help="latents" if latents else "examples")
             p.add_argument("--seed", type=int, default=0)
         if name in ("sample", "traverse"):
             p.add_argument("--label", type=int, help="the label to condition on, for conditional models")
@@ -123,7 +125,8 @@ def show(args: argparse.Namespace) -> None:
         return
     print(e.documentation)
     print(f"\nPaper: {e.paper}, {e.equation}\n       {e.url}")
-    print(f"Bound: {e.bound}" + (f"; the objective is its negative at {dict(e.plain_at) or 'the defaults'}" if e.plain_at is not None else ""))
+    plain = "" if e.plain_at is None else f"; the objective is its negative at {dict(e.plain_at) or 'any settings'}"
+    print(f"Bound: {e.bound}{plain}")
     print(f"Tags:  {', '.join(sorted(e.tags)) or 'none'}\nSettings:")
     for key, value in e.settings().items():
         print(f"  {key} = {value!r}")
@@ -136,17 +139,17 @@ def train(args: argparse.Namespace) -> None:
     data = zoo.load_dataset(args.data, args.data_root)
     model = zoo.create(args.name, data.spec, seed=args.seed, **settings)
     out = args.out or Path("runs") / f"{args.name}-{args.data.replace('/', '-').replace(':', '-')}"
-    print(f"{args.name} on {args.data}: {sum(p.numel() for p in model.parameters()):,} parameters, {len(data.train):,} training examples "
-          f"-> {out}", file=sys.stderr)
+    size = sum(p.numel() for p in model.parameters())
+    print(f"{args.name} on {args.data}: {size:,} parameters, {len(data.train):,} training examples -> {out}", file=sys.stderr)
     run = {"data": args.data, "data_root": args.data_root, "seed": args.seed}
     write_atomically(out / "run.json", json.dumps(run, indent=1).encode())
-    result = zoo.fit(model, data, steps=args.steps, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr, final_lr=args.final_lr,
-                     warmup=args.warmup, clip=args.clip, ema=args.ema, early_stopping=args.early_stopping, seed=args.seed,
-                     device=args.device, precision=args.precision, out=out, checkpoint_every=args.checkpoint_every, resume=args.resume)
-    if model.entry.bound == "none":
-        print(f"{result.steps} steps in {result.seconds:.0f} s ({args.name} has no bound to report)")
-    else:
-        print(f"{result.steps} steps in {result.seconds:.0f} s; best validation ELBO {result.best_elbo:.2f} nats at step {result.best_step}")
+    result = zoo.fit(model, data, steps=args.steps, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
+                     final_lr=args.final_lr, warmup=args.warmup, clip=args.clip, ema=args.ema,
+                     early_stopping=args.early_stopping, seed=args.seed, device=args.device, precision=args.precision,
+                     out=out, checkpoint_every=args.checkpoint_every, resume=args.resume)
+    bound = (f"{args.name} has no bound to report" if model.entry.bound == "none" else
+             f"best validation ELBO {result.best_elbo:.2f} nats at step {result.best_step}")
+    print(f"{result.steps} steps in {result.seconds:.0f} s; {bound}")
     for each in (sample, reconstruct):
         each(parser().parse_args([each.__name__, str(out)]))
 
@@ -157,14 +160,15 @@ def sample(args: argparse.Namespace) -> None:
     x = model.sample(args.n, label=_label(model, args.label, args.n), noise=noise)
     if model.spec.symbols:
         print("\n---\n".join(model.spec.text(x)))
-    _say(pictures.write(pictures.grid(x, model.spec, columns=4 if model.spec.sequence else 10), _target(args, "samples.png")))
+    _say(pictures.write(pictures.grid(x, model.spec, _columns(model)), _target(args, "samples.png")))
 
 
 def reconstruct(args: argparse.Namespace) -> None:
     from . import pictures
     model, data = _open(args.checkpoint), _data(args)
     batch = data.test.batch(slice(0, args.n), _noise(args.seed))
-    picture = pictures.beside(_shown(batch.x), _shown(model.reconstruct(batch)), model.spec, columns=4 if model.spec.sequence else 10)
+    assert batch.x is not None
+    picture = pictures.beside(batch.x, model.reconstruct(batch), model.spec, columns=_columns(model))
     _say(pictures.write(picture, _target(args, "reconstructions.png")))
 
 
@@ -174,7 +178,9 @@ def traverse(args: argparse.Namespace) -> None:
     from . import pictures
     model, steps = _open(args.checkpoint), 9
     n = min(args.n, model.latent_dim)
-    start = model.encode(_data(args).test.batch(slice(args.seed, args.seed + 1))) if _run(args.checkpoint) else torch.zeros(1, model.latent_dim)
+    start = torch.zeros(1, model.latent_dim)                # the prior's centre, where no data are known
+    if _run(args.checkpoint):
+        start = model.encode(_data(args).test.batch(slice(args.seed, args.seed + 1)))
     z = start.repeat(n, steps, 1)
     for i in range(n):
         z[i, :, i] = torch.linspace(-3, 3, steps)
@@ -244,9 +250,8 @@ def _noise(seed: int) -> Any:
     return Generated(seed)
 
 
-def _shown(x: Any) -> Any:
-    assert x is not None
-    return x.detach().cpu()
+def _columns(model: "Contract") -> int:
+    return 4 if model.spec.sequence else 10
 
 
 def _target(args: argparse.Namespace, name: str) -> Path:

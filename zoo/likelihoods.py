@@ -94,7 +94,10 @@ class Bernoulli(Family):
 
 @dataclass(frozen=True)
 class ContinuousBernoulli(Family):
-    """A density on [0, 1]: p(x) = C(l) l^x (1 - l)^(1 - x), l = sigmoid(logits).  Source: Loaiza-Ganem & Cunningham 2019, eq. 6-8."""
+    """A density on [0, 1]: p(x) = C(l) l^x (1 - l)^(1 - x), l = sigmoid(logits).
+
+    Source: Loaiza-Ganem & Cunningham 2019, eq. 6-8.
+    """
 
     kinds = ("unit",)
     logits: Tensor

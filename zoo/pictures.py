@@ -61,7 +61,8 @@ def latent_map(codes: Tensor, label: Tensor | None = None, title: str = "") -> "
     colour = None if label is None else label.cpu().numpy()
     points = axes.scatter(codes[:, 0], codes[:, 1], c=colour, cmap="tab10" if label is not None else None, s=5, linewidths=0)
     if label is not None:
-        figure.colorbar(points, ax=axes, label="label", ticks=sorted(set(label.tolist())) if len(set(label.tolist())) < 20 else None)
+        classes = sorted(set(label.tolist()))
+        figure.colorbar(points, ax=axes, label="label", ticks=classes if len(classes) < 20 else None)
     axes.set(xlabel=named[0], ylabel=named[1], title=title)
     figure.tight_layout()
     return figure
@@ -72,8 +73,8 @@ def draw(axes: "Axes", x: Tensor, spec: DataSpec) -> None:
     a = x.detach().float().cpu().numpy()
     limits = (None, None) if spec.kind in ("real", "tokens") else (0, 1)
     if spec.sequence:
-        axes.imshow(np.atleast_2d(a.reshape(len(a), -1).T), origin="lower", aspect="auto", cmap="viridis" if limits[0] is None else "magma",
-                    vmin=limits[0], vmax=limits[1], interpolation="nearest")
+        axes.imshow(a.reshape(len(a), -1).T, origin="lower", aspect="auto", interpolation="nearest",
+                    cmap="viridis" if limits[0] is None else "magma", vmin=limits[0], vmax=limits[1])
     elif len(spec.shape) == 3 and spec.shape[0] in (1, 3):
         colour = a.transpose(1, 2, 0) if spec.shape[0] == 3 else a[0]
         low, high = limits if limits[0] is not None else (a.min(), a.max() + 1e-9)
@@ -90,7 +91,7 @@ def write(figure: "Figure", path: Path, dpi: int = 100) -> Path:
 
 
 def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure                    # here, as `import zoo` must not wait for it
+    from matplotlib.figure import Figure  # here, as `import zoo` must not wait for it
     return Figure(figsize=(width, height))
 
 

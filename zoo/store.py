@@ -73,7 +73,7 @@ def read_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
             header = json.loads((file.metadata() or {}).get("vae-zoo", "null"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is corrupt or no safetensors file ({error}); it must have been written by this project") from error
+        raise ValueError(f"{path} is corrupt or no safetensors file ({error}); only what this project wrote can be read") from error
     if not isinstance(header, dict) or "schema" not in header:
         raise ValueError(f"{path} was not written by this project: it has no 'vae-zoo' header; allowed is {schema}")
     if header["schema"] != schema:
@@ -99,9 +99,11 @@ def load(path: str | Path, *, device: torch.device | str = "cpu", **modules: nn.
     for key, value in settings.items():
         if isinstance(value, str) and value.startswith("module:"):
             if key not in modules:
-                raise ValueError(f"{path} was built with an own {key} ({value.removeprefix('module:')}); pass it: load(path, {key}=...)")
+                kind = value.removeprefix("module:")
+                raise ValueError(f"{path} was built with an own {key} ({kind}); pass it: load(path, {key}=...)")
             settings[key] = modules[key]
-    if unknown := sorted(set(modules) - {k for k, v in header["settings"].items() if str(v).startswith("module:")}):
+    own = {k for k, v in header["settings"].items() if str(v).startswith("module:")}
+    if unknown := sorted(set(modules) - own):
         raise ValueError(f"{path} was not built with an own {', '.join(unknown)}")
     model = create(header["name"], DataSpec.from_dict(header["spec"]), **settings)
     try:

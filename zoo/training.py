@@ -132,7 +132,8 @@ class Run:
         self.ours = [p for n, p in named if not n.startswith("adversary.")]
         self.theirs = [p for n, p in named if n.startswith("adversary.")]
         self.optimiser = torch.optim.AdamW(self.ours, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-        self.critic = torch.optim.AdamW(self.theirs or [torch.empty(0, device=self.device)], recipe.lr, betas=(0.5, 0.9), weight_decay=0.0, fused=True)
+        self.critic = torch.optim.AdamW(self.theirs or [torch.empty(0, device=self.device)], recipe.lr, betas=(0.5, 0.9),
+                                        weight_decay=0.0, fused=True)
         self.average = [p.detach().clone() for p in self.ours] if recipe.ema else []
         self.best: dict[str, Tensor] = {}
         self.per_epoch = len(self.train) // recipe.batch_size
@@ -218,7 +219,7 @@ class Run:
             wrong = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not math.isfinite(v))
             saved = None if self.out is None else self.out / "checkpoint.safetensors"
             kept = f"the last good checkpoint is {saved}" if saved and saved.is_file() else "no checkpoint was written before"
-            raise DivergenceError(f"step {since + bad[0] + 1}: {wrong} ({', '.join(f'{k} {v:g}' for k, v in values.items())}); {kept}. "
+            raise DivergenceError(f"step {since + bad[0] + 1}: {wrong} (all terms: {values}); {kept}. "
                                   "Lower lr or clip, or look for outliers in the data.")
         return {"step": done, "epoch": done / self.per_epoch, "lr": self.recipe.rate(done),
                 **dict(zip(COLUMNS, rows.mean(0).tolist(), strict=True))}

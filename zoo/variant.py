@@ -147,9 +147,10 @@ class Contract(nn.Module, ABC):
             raise ValueError(f"n is {n}; at least 1 sample must be asked for")
         if label is None and "conditional" in self.entry.tags:
             label = noise.integers(self.spec.classes or 1, (n,))
-        for what, v, low, high in (("label", label, 0, self.spec.classes), ("lengths", lengths, 1, (self.spec.max_length or 0) + 1)):
-            if v is not None and (v.shape != (n,) or bool((v < low).any()) or (high is not None and bool((v >= high).any()))):
-                raise ValueError(f"{what} is {v.tolist()}; expected {n} numbers in {low} .. {(high or 1) - 1}")
+        longest = self.spec.max_length or 0
+        for what, v, low, high in (("label", label, 0, (self.spec.classes or 1) - 1), ("lengths", lengths, 1, longest)):
+            if v is not None and (v.shape != (n,) or bool(((v < low) | (v > high)).any())):
+                raise ValueError(f"{what} is {v.tolist()}; expected {n} numbers in {low} .. {high}")
         return Batch(label=label, lengths=lengths)
 
 

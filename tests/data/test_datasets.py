@@ -172,5 +172,5 @@ def test_check_refuses_an_empty_split(tiny):
 
 
 def test_only_data_with_symbols_can_be_written_as_text(tiny):
-    with pytest.raises(TypeError, match="tiny holds unit data without symbols"):
-        tiny.text(torch.zeros(1, 2, dtype=torch.int64))
+    with pytest.raises(TypeError, match="unit data without symbols"):
+        tiny.spec.text(torch.zeros(1, 2, dtype=torch.int64))

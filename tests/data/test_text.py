@@ -9,7 +9,7 @@ VERSE = "Über allen Gipfeln\nist Ruh, " * 100
 
 
 def join(data, split):
-    return "".join(data.text(split.x, split.lengths))
+    return "".join(data.spec.text(split.x, split.lengths))
 
 
 def test_the_splits_join_to_the_text(tmp_path):
@@ -20,7 +20,7 @@ def test_the_splits_join_to_the_text(tmp_path):
     parts = [join(data, split) for split in data.splits.values()]
     assert "".join(parts) == VERSE
     assert [len(part) / n for part in parts] == pytest.approx([0.9, 0.05, 0.05], abs=1 / n)
-    assert list(data.symbols) == sorted(set(VERSE))
+    assert list(data.spec.symbols) == sorted(set(VERSE))
     assert data.spec.kind == "tokens" and data.spec.vocabulary == len(set(VERSE)) and data.spec.max_length == 64
     for split in data.splits.values():
         assert (split.lengths[:-1] == 64).all() and 1 <= split.lengths[-1] <= 64
@@ -30,7 +30,7 @@ def test_text_without_lengths_is_taken_whole(tmp_path):
     (tmp_path / "abc.txt").write_text("abc" * 10)
     data = load_dataset("text:abc.txt", tmp_path)               # found in the data folder
     assert data.name == "text:abc.txt"
-    assert data.text(torch.tensor([[0, 1], [2, 2]])) == ["ab", "cc"]
+    assert data.spec.text(torch.tensor([[0, 1], [2, 2]])) == ["ab", "cc"]
 
 
 def test_shakespeare(real, real_root):

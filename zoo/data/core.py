@@ -92,7 +92,6 @@ class Dataset:
     test: Split
     note: str = field(repr=False)                               # source, size, seed, split, licence
     log_likelihood: Callable[[Batch], Tensor] | None = field(default=None, repr=False)
-    symbols: tuple[str, ...] = field(default=(), repr=False)    # what each token stands for
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -113,14 +112,6 @@ class Dataset:
         """Hold every example of every split against the spec. Raises: as `DataSpec.check`, naming the split."""
         for name, split in self.splits.items():
             check(self.spec, split, f"{self.name}, {name}")
-
-    def text(self, tokens: Tensor, lengths: Tensor | None = None) -> list[str]:
-        """Tokens (B, T) as strings. Raises: TypeError if this data set has no symbols."""
-        if not self.symbols:
-            raise TypeError(f"{self.name} holds {self.spec.kind} data without symbols: it cannot be written as text")
-        ends = [tokens.shape[1]] * len(tokens) if lengths is None else lengths.tolist()
-        rows = zip(tokens.tolist(), ends, strict=True)
-        return ["".join(self.symbols[token] for token in row[:end]) for row, end in rows]
 
 
 def check(spec: DataSpec, split: Split, where: str) -> None:

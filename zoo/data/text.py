@@ -16,7 +16,7 @@ SHORTEST = 20                                                   # characters in 
 def text(path: Path) -> Dataset:
     """A UTF-8 file: tokens are its characters, in sequences of 64, of which the last of each split may be shorter.
 
-    The vocabulary is the sorted characters of the whole file; `Dataset.text` turns tokens into strings. The first 90 %
+    The vocabulary is the sorted characters of the whole file; `DataSpec.text` turns tokens into strings. The first 90 %
     of the characters are train, the next 5 % valid, the last 5 % test.
     Raises: ValueError for a file that is not UTF-8 or is too short.
     """
@@ -31,8 +31,9 @@ def text(path: Path) -> Dataset:
     train, valid, test = (_sequences(part) for part in np.split(tokens, [n * 90 // 100, n * 95 // 100]))
     note = f"""{path}: {n} characters, {len(points)} of them different, in sequences of {LENGTH}.
 Split: contiguous, 90 / 5 / 5 % of the characters, {sizes(train, valid, test)}."""
-    spec = DataSpec((), "tokens", max_length=LENGTH, vocabulary=len(points))
-    return Dataset(f"text:{path}", spec, train, valid, test, note, symbols=tuple(map(chr, points.tolist())))
+    symbols = tuple(map(chr, points.tolist()))
+    spec = DataSpec((), "tokens", max_length=LENGTH, vocabulary=len(symbols), symbols=symbols)
+    return Dataset(f"text:{path}", spec, train, valid, test, note)
 
 
 def _sequences(tokens: np.ndarray) -> Split:

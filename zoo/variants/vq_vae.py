@@ -24,7 +24,8 @@ from ..variant import Batch, Terms, Variant
 
 
 @register("vq_vae", paper="van den Oord et al., Neural Discrete Representation Learning, NeurIPS 2017",
-          url="https://arxiv.org/abs/1711.00937", equation="eq. 3", plain_at={"commitment": 0.0}, tags=["discrete", "deterministic"])
+          url="https://arxiv.org/abs/1711.00937", equation="eq. 3", plain_at={"commitment": 0.0},
+          tags=["discrete", "deterministic"])
 class VQVAE(Variant):
     """`codes` of each group; `groups`, which share out latent_dim; `commitment` and `decay` of the formulas above."""
 
@@ -32,8 +33,8 @@ class VQVAE(Variant):
     counts: Tensor                                          # (C,)
     sums: Tensor                                            # (C,d)
 
-    def __init__(self, *, codes: int = 512, groups: int = 16, commitment: float = 0.25, decay: float = 0.99, latent_dim: int = 64,
-                 **common: Any) -> None:
+    def __init__(self, *, codes: int = 512, groups: int = 16, commitment: float = 0.25, decay: float = 0.99,
+                 latent_dim: int = 64, **common: Any) -> None:
         if latent_dim % groups:
             raise ValueError(f"latent_dim is {latent_dim}; it must be a multiple of groups, {groups}")
         super().__init__(0, latent_dim, latent_dim=latent_dim, **common)
