@@ -1,4 +1,7 @@
-"""p(x|z) = prod_t p(x_t | x_<t, z): an autoregressive decoder *is* a likelihood. `log_prob` teacher-forces, `draw` runs free."""
+"""p(x|z) = prod_t p(x_t | x_<t, z): an autoregressive decoder *is* a likelihood.
+
+`log_prob` teacher-forces; `draw` and `mean` run free.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

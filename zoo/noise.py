@@ -112,4 +112,4 @@ def keyed(seed: int, step: int, device: torch.device) -> Noise:
     """The noise of one step: torch's generator on a CPU, where it is fastest; Philox where kernels are fused."""
     if device.type == "cpu":
         return Generated(seed, step, device)
-    return Philox(torch.tensor(fold(seed, step), dtype=torch.int64, device=device))
+    return Philox(torch.full((), fold(seed, step), dtype=torch.int64, device=device))      # a fill: no copy to wait for

@@ -164,7 +164,8 @@ def register(name: str, *, paper: str, url: str, equation: str, bound: str = "el
         entry = Entry(name, cls, paper, url, equation, bound, None if plain_at is None else MappingProxyType(dict(plain_at)),
                       frozenset(tags))
         if not (paper and equation and url.startswith("https://")):
-            raise ValueError(f"{name}: name the paper, the equation and an https:// address; got {paper!r}, {equation!r}, {url!r}")
+            raise ValueError(f"{name}: name the paper, the equation and an https:// address; "
+                             f"got {paper!r}, {equation!r}, {url!r}")
         if bound not in BOUNDS:
             raise ValueError(f"{name}: bound is {bound!r}; it must be one of {', '.join(BOUNDS)}")
         for tag in entry.tags:

@@ -40,7 +40,7 @@ class SequenceVariant(Contract):
 
     # -- the generative side: never sees x_t before it has been emitted -------------------------------------------------
     def past(self, x_prev: Tensor, carry: Any = None) -> tuple[Any, Any]:
-        """x_{t-1} (T,B,F) -> what is computed from x_<t without z (T,B,.), carry. One call of T frames or T of one: the same."""
+        """x_{t-1} (T,B,F) -> what is computed from x_<t without z (T,B,.), carry. One call of T frames is T calls of one."""
         return None, None
 
     @abstractmethod

@@ -42,8 +42,8 @@ def write_atomically(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        raise OSError(error.errno, f"could not write {len(data):,} bytes ({error.strerror}); what was there before is untouched",
-                      str(path)) from error
+        said = f"could not write {len(data):,} bytes ({error.strerror}); what was there before is untouched"
+        raise OSError(error.errno, said, str(path)) from error
 
 
 def _umask() -> int:
@@ -73,7 +73,8 @@ def read_tensors(path: Path, schema: str) -> tuple[dict[str, Tensor], dict[str, 
             header = json.loads((file.metadata() or {}).get("vae-zoo", "null"))
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is corrupt or no safetensors file ({error}); only what this project wrote can be read") from error
+        raise ValueError(f"{path} is corrupt or no safetensors file ({error}); "
+                         "only what this project wrote can be read") from error
     if not isinstance(header, dict) or "schema" not in header:
         raise ValueError(f"{path} was not written by this project: it has no 'vae-zoo' header; allowed is {schema}")
     if header["schema"] != schema:

@@ -59,7 +59,8 @@ class Recipe:
         if self.precision not in ("float32", "bf16"):
             raise ValueError(f"precision is {self.precision!r}; it must be 'float32' or 'bf16'")
         if self.early_stopping is not None and self.early_stopping < 1:
-            raise ValueError(f"early_stopping is {self.early_stopping}; it is how many evaluations without gain to bear, 1 or more")
+            raise ValueError(f"early_stopping is {self.early_stopping}; it is how many evaluations without gain to bear, "
+                             "at least 1")
 
     def rate(self, step: int) -> float:
         """The learning rate of a step: a cosine from lr to final_lr."""

@@ -15,8 +15,8 @@ WIDTHS = (32, 32, 64, 64)                                   # channels after eac
 def sizes(spec: DataSpec) -> list[tuple[int, int]]:
     """Height and width at every level, the image first.  Raises: ValueError for anything but images of at least 8 pixels."""
     if len(spec.shape) != 3 or min(spec.shape[1:]) < 8:
-        raise ValueError(f"conv nets take images (channels, height, width) of at least 8 x 8; these data have shape {spec.shape}; "
-                         "use net='mlp'")
+        raise ValueError(f"conv nets take images (channels, height, width) of at least 8 x 8; these data have shape "
+                         f"{spec.shape}; use net='mlp'")
     found = [(spec.shape[1], spec.shape[2])]
     while min(found[-1]) >= 8:
         found.append((found[-1][0] // 2, found[-1][1] // 2))

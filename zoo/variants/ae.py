@@ -2,7 +2,7 @@
 
     objective = nll = -log p(x | z = f(x))          nats per example, minimised; no bound on log p(x)
 
-It has no prior: `sample` decodes N(0, I), which its codes do not follow, so that its Fréchet distance shows what a prior is for.
+It has no prior: `sample` decodes N(0, I), which its codes do not follow; its Fréchet distance shows what a prior is for.
 
 Source: Hinton & Salakhutdinov 2006, p. 504 (cross-entropy of the reconstruction).
 Departs from the paper: no layer-wise pre-training; the likelihood follows the kind of data.

@@ -16,7 +16,7 @@ from ..registry import register
 from ..variant import Terms, Variant
 
 
-@register("miwae", paper="Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation of Incomplete Data Sets, ICML 2019",
+@register("miwae", paper="Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation, ICML 2019",
           url="https://arxiv.org/abs/1812.02633", equation="eq. 4", bound="iwae", plain_at={}, tags=["missing"])
 class MIWAE(Variant):
     """`k`: samples of a training step."""

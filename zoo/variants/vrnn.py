@@ -21,7 +21,8 @@ from ..variant import Terms
 
 
 @register("vrnn", paper="Chung et al., A Recurrent Latent Variable Model for Sequential Data, NeurIPS 2015",
-          url="https://arxiv.org/abs/1506.02216", equation="eq. 11", plain_at={}, tags=["sequence", "filtering", "learned_prior"])
+          url="https://arxiv.org/abs/1506.02216", equation="eq. 11", plain_at={},
+          tags=["sequence", "filtering", "learned_prior"])
 class VRNN(SequenceVariant):
     """Settings as of every sequence variant."""
 
