@@ -24,6 +24,7 @@ SPECS = {
     "real-frames": zoo.DataSpec((3,), "real", classes=3, max_length=6),
     "tokens": zoo.DataSpec((), "tokens", classes=3, max_length=6, vocabulary=5),
 }
+LOCAL = zoo.Entry("local", zoo.Variant, paper="a test", url="", equation="")                  # entry of a test's own variant
 B, K = 7, 3                                                 # a prime that divides no other size here, and not K
 
 
@@ -54,16 +55,18 @@ def tagged(tag: str) -> list[str]:
 def small(name: str, kind: "str | zoo.DataSpec", *, seed: int = 0, **settings: Any) -> Any:
     """A model of 4 latents and nets 16 wide; whatever else is counted by an integer is cut to 16, or to 4."""
     spec = SPECS[kind] if isinstance(kind, str) else kind
-    sizes = {key: 16 if value > 32 else 4 for key, value in zoo.entry(name).settings().items() if type(value) is int and value > 4}
+    settled = zoo.entry(name).settings().items()
+    sizes = {key: 16 if value > 32 else 4 for key, value in settled if type(value) is int and value > 4}
     return zoo.create(name, spec, seed=seed, **{**sizes, "latent_dim": 4, "hidden": 16, **settings})
 
 
 def perturbed(model: Any, scale: float = 0.4, seed: int = 0) -> Any:
-    """Away from initialisation, where q is nearly the prior and a wrong KL looks right. In place."""
+    """Away from initialisation, where q is nearly the prior and a wrong KL looks right. In place; wide layers less."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in model.parameters():
-            p.add_(scale * torch.randn(p.shape, generator=generator))
+            fan_in = p[0].numel() if p.dim() > 1 else 1
+            p.add_(scale * min(1.0, 4 / math.sqrt(fan_in)) * torch.randn(p.shape, generator=generator))
     return model
 
 
@@ -100,6 +103,23 @@ def dataset(kind: "str | zoo.DataSpec", n: int = 24) -> zoo.Dataset:
         return zoo.Split(batch.visible.x, batch.label, batch.lengths)
 
     return zoo.Dataset("random", spec, split(n, 1), split(8, 2), split(8, 3), note="random numbers")
+
+
+def fit(model: Any = None, data: zoo.Dataset | None = None, **settings: Any) -> tuple[Any, Any]:
+    """A small model after a quiet run of zoo.fit, and the run's result."""
+    model = model or small("vae", "binary")
+    quiet = {"batch_size": 8, "progress": False, "tensorboard": False}
+    return model, zoo.fit(model, data or dataset("binary"), **{**quiet, **settings})
+
+
+def weights(model: Any) -> Tensor:
+    """All parameters in one vector."""
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def without_time(history: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Log rows without what differs between equal runs."""
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
 
 
 def with_x(batch: zoo.Batch, x: Tensor) -> zoo.Batch:

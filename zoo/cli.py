@@ -19,8 +19,8 @@ EXAMPLES = """examples:
   zoo train vae --data digits --out runs/vae            train, and write pictures
   zoo train beta_vae --data mnist:dynamic --data-root DIR --set beta=2 --set latent_dim=10 --epochs 30
   zoo sample runs/vae -n 64                             new examples -> runs/vae/samples.png
-  zoo reconstruct runs/vae                              originals above reconstructions
-  zoo traverse runs/vae                                 one latent after the other, moved from -3 to 3
+  zoo reconstruct runs/vae                              originals with their reconstructions
+  zoo traverse runs/vae                                 a row for each latent, moved from -3 to 3
   zoo map runs/vae                                      the test set's codes in the plane
 """
 
@@ -160,7 +160,7 @@ def sample(args: argparse.Namespace) -> None:
     x = model.sample(args.n, label=_label(model, args.label, args.n), noise=noise)
     if model.spec.symbols:
         print("\n---\n".join(model.spec.text(x)))
-    _say(pictures.write(pictures.grid(x, model.spec, _columns(model)), _target(args, "samples.png")))
+    pictures.grid(x, model.spec, _columns(model)).save(_target(args, "samples.png"))
 
 
 def reconstruct(args: argparse.Namespace) -> None:
@@ -168,8 +168,8 @@ def reconstruct(args: argparse.Namespace) -> None:
     model, data = _open(args.checkpoint), _data(args)
     batch = data.test.batch(slice(0, args.n), _noise(args.seed))
     assert batch.x is not None
-    picture = pictures.beside(batch.x, model.reconstruct(batch), model.spec, columns=_columns(model))
-    _say(pictures.write(picture, _target(args, "reconstructions.png")))
+    picture = pictures.pairs(batch.x, model.reconstruct(batch), model.spec, _columns(model), batch.lengths)
+    picture.save(_target(args, "reconstructions.png"))
 
 
 def traverse(args: argparse.Namespace) -> None:
@@ -185,8 +185,7 @@ def traverse(args: argparse.Namespace) -> None:
     for i in range(n):
         z[i, :, i] = torch.linspace(-3, 3, steps)
     x = model.decode(z.flatten(0, 1), _label(model, args.label, n * steps))
-    titles = [f"{v:+.1f}" for v in torch.linspace(-3, 3, steps).tolist()]
-    _say(pictures.write(pictures.grid(x, model.spec, steps, titles), _target(args, "traversal.png")))
+    pictures.grid(x, model.spec, steps).save(_target(args, "traversal.png"))
 
 
 def map_(args: argparse.Namespace) -> None:
@@ -197,7 +196,7 @@ def map_(args: argparse.Namespace) -> None:
     codes = torch.cat([model.encode(data.test.batch(slice(i, i + 500), _noise(i))) for i in range(0, len(data.test), 500)])
     if codes.dim() == 3:                                    # a latent a step: the average along the sequence
         codes = codes.mean(1)
-    _say(pictures.write(pictures.latent_map(codes, data.test.label, f"{model.name} on {data.name}"), _target(args, "map.png")))
+    pictures.latent_map(codes, data.test.label).savefig(_target(args, "map.png"))
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------
@@ -251,16 +250,15 @@ def _noise(seed: int) -> Any:
 
 
 def _columns(model: "Contract") -> int:
-    return 4 if model.spec.sequence else 10
+    return 2 if model.spec.sequence else 12
 
 
 def _target(args: argparse.Namespace, name: str) -> Path:
-    png = getattr(args, "png", None)
-    return png or (args.checkpoint if args.checkpoint.is_dir() else args.checkpoint.parent) / name
-
-
-def _say(path: Path) -> None:
+    folder = args.checkpoint if args.checkpoint.is_dir() else args.checkpoint.parent
+    path = args.png or folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
     print(path)
+    return path
 
 
 if __name__ == "__main__":

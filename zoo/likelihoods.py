@@ -106,18 +106,25 @@ class ContinuousBernoulli(Family):
     def of(cls, h: Tensor, spec: DataSpec) -> "ContinuousBernoulli":
         return cls(_unbind(h, spec)[0])
 
-    def _torch(self) -> torch.distributions.ContinuousBernoulli:
-        return torch.distributions.ContinuousBernoulli(logits=self.logits, validate_args=False)
-
     def element(self, x: Tensor) -> Tensor:
-        return self._torch().log_prob(x.expand_as(self.logits))
+        """log p(x) = l x - log((e^l - 1) / l), l the logits. Not torch's class: its normaliser stops where it clamps probs."""
+        size = self.logits.abs()
+        a = size.clamp_min(1e-2)
+        small, log_ratio = size.square() / 24 - size / 2, torch.log(-torch.expm1(-a) / a)      # log((1 - e^-a) / a)
+        return self.logits * x - self.logits.clamp_min(0) - torch.where(size < 1e-2, small, log_ratio)
 
     @property
     def mean(self) -> Tensor:
-        return self._torch().mean
+        away = torch.where(self.logits.abs() < 1e-1, 1.0, self.logits)
+        return torch.where(self.logits.abs() < 1e-1, 0.5 + self.logits / 12 - self.logits**3 / 720,
+                           -1 / torch.expm1(-away) - 1 / away)
 
     def draw(self, noise: Noise) -> Tensor:
-        return self._torch().icdf(noise.uniform(tuple(self.logits.shape)).to(self.logits.dtype))
+        """By the inverse of the distribution function, for the half where it cannot overflow, and its mirror image."""
+        u = noise.uniform(tuple(self.logits.shape)).to(self.logits.dtype)
+        up, a = self.logits > 0, -self.logits.abs().clamp_min(1e-4)                            # 1e-4: uniform, to 1e-5
+        x = torch.log1p(torch.where(up, 1 - u, u) * torch.expm1(a)) / a
+        return torch.where(up, 1 - x, x).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -176,7 +183,9 @@ class DiscretisedLogistic(Family):
         half, inv = 0.5 / (self.levels - 1), (-self.log_scale).exp()
         a, b = (x - half - self.mu) * inv, (x + half - self.mu) * inv
         below, above = F.logsigmoid(b), F.logsigmoid(-a)    # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - e^(a-b))
-        inside = below + above + torch.log(-torch.expm1(-2 * half * inv))
+        log_gap = math.log(2 * half) - self.log_scale       # below e^-80 log(1 - e^-gap) is log gap
+        gap = torch.log(-torch.expm1(-log_gap.clamp_min(-80).exp())) + (log_gap + 80).clamp_max(0)
+        inside = below + above + gap
         return torch.where(x <= half, below, torch.where(x >= 1 - half, above, inside))
 
     @property

@@ -1,102 +1,88 @@
-"""Pictures of what a model does: samples, reconstructions, traversals, maps. matplotlib's Figure, no window, no global state.
+"""Pictures of what a model does: samples, pairs, traversals, maps. Small PNGs, without a window or global state.
 
-What is drawn follows the data: images as tiles, sequences as rolls (time to the right, the frame's numbers upwards), other
-examples as bars.
+What is drawn follows the data: images as tiles, sequences as rolls (time to the right, the frame's first number at the
+bottom), other examples as rows.
 """
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .spec import DataSpec
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+if TYPE_CHECKING:                                           # imported where they are used: `import zoo` must not wait
     from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+WIDTH = 512                                                 # pixels, about
+BACKGROUND = 128                                            # grey between tiles and past the end of a sequence
 
 
-def grid(x: Tensor, spec: DataSpec, columns: int = 10, titles: Sequence[str] = ()) -> "Figure":
-    """Examples (N,*shape) side by side, in rows of `columns`; `titles` for the first ones."""
-    n_rows = max(1, math.ceil(len(x) / columns))
-    wide, high = _cell(x, spec)
-    figure = _figure(wide * columns, high * n_rows)
-    for i in range(n_rows * columns):
-        axes = figure.add_subplot(n_rows, columns, i + 1)
-        axes.set_axis_off()
-        if i < len(x):
-            draw(axes, x[i], spec)
-            if i < len(titles):
-                axes.set_title(titles[i], fontsize=7, pad=2)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.95 if titles else 0.99, wspace=0.06, hspace=0.06)
-    return figure
+def grid(x: Tensor, spec: DataSpec, columns: int = 8, lengths: Tensor | None = None,
+         scale: tuple[float, float] | None = None) -> "Image":
+    """Examples (N,*shape) in rows of `columns`, `scale` saying what is black and what is white."""
+    from PIL import Image
+    low, high = limits(x, spec) if scale is None else scale
+    tiles = ((x.detach().float().cpu() - low) / max(high - low, 1e-12)).clamp(0, 1).mul(255).round().byte()
+    if spec.sequence:
+        tiles = tiles.flatten(2) if tiles.dim() > 2 else tiles.unsqueeze(-1)
+        if lengths is not None:
+            inside = torch.arange(tiles.shape[1]) < lengths.cpu()[:, None]
+            tiles = torch.where(inside.unsqueeze(-1), tiles, BACKGROUND)
+        tiles = tiles.transpose(1, 2).flip(1).unsqueeze(1)
+    elif not (len(spec.shape) == 3 and spec.shape[0] in (1, 3)):
+        tiles = tiles.flatten(1)[:, None, None]
+    n, c, h, w = tiles.shape
+    n_rows = math.ceil(n / columns)
+    canvas = torch.full((c, n_rows * (h + 1) - 1, columns * (w + 1) - 1), BACKGROUND, dtype=torch.uint8)
+    for i, tile in enumerate(tiles):
+        top, left = i // columns * (h + 1), i % columns * (w + 1)
+        canvas[:, top:top + h, left:left + w] = tile
+    image = Image.fromarray(canvas[0].numpy() if c == 1 else canvas.permute(1, 2, 0).numpy())
+    factor = max(1, round(WIDTH / image.width))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def beside(x: Tensor, other: Tensor, spec: DataSpec, columns: int = 10) -> "Figure":
-    """Pairs: rows of x, each above its row of `other` (reconstructions, imputations)."""
-    n = min(len(x), len(other)) // columns * columns or min(len(x), len(other))
-    columns = min(columns, n)
-    pairs = torch.stack([x[:n].float().unflatten(0, (-1, columns)), other[:n].float().unflatten(0, (-1, columns))], 1)
-    return grid(pairs.flatten(0, 2), spec, columns)
+def pairs(x: Tensor, other: Tensor, spec: DataSpec, columns: int = 12, lengths: Tensor | None = None) -> "Image":
+    """Each example of x with its counterpart in `other` to the right: originals and reconstructions."""
+    both = torch.stack([x.cpu(), other.cpu().to(x.dtype)], 1).flatten(0, 1)
+    lengths = None if lengths is None else lengths.repeat_interleave(2)
+    return grid(both, spec, columns, lengths, limits(x, spec))
 
 
-def latent_map(codes: Tensor, label: Tensor | None = None, title: str = "") -> "Figure":
-    """Codes (N,D) in the plane: as they are where D = 2, else on their first two principal components; coloured by label."""
-    codes = codes.double().cpu()
-    named = [f"z[{i}]" for i in range(codes.shape[1])]
-    if codes.shape[1] == 1:
-        codes, named = torch.cat([codes, torch.zeros_like(codes)], 1), [*named, ""]
+def limits(x: Tensor, spec: DataSpec) -> tuple[float, float]:
+    """What is black and what is white: the data's range where the spec knows it, else that of x."""
+    if spec.kind == "tokens":
+        return 0.0, float(spec.vocabulary or 1) - 1
+    return (float(x.min()), float(x.max())) if spec.kind == "real" else (0.0, 1.0)
+
+
+def latent_map(codes: Tensor, label: Tensor | None = None) -> "Figure":
+    """Codes (N,D) in the plane, coloured by label: as they are where D <= 2, else their first two principal components."""
+    from matplotlib.figure import Figure
+    codes, title = codes.detach().double().cpu(), "codes"
     if codes.shape[1] > 2:
         centred = codes - codes.mean(0)
-        _, s, v = torch.linalg.svd(centred, full_matrices=False)
-        share = s.square() / s.square().sum().clamp_min(1e-12)
-        codes = centred @ v[:2].T
-        named = [f"principal component {i + 1} ({100 * float(share[i]):.0f} % of variance)" for i in range(2)]
-    figure = _figure(5, 4.4)
-    axes = figure.add_subplot()
-    colour = None if label is None else label.cpu().numpy()
-    points = axes.scatter(codes[:, 0], codes[:, 1], c=colour, cmap="tab10" if label is not None else None, s=5, linewidths=0)
-    if label is not None:
-        classes = sorted(set(label.tolist()))
-        figure.colorbar(points, ax=axes, label="label", ticks=classes if len(classes) < 20 else None)
-    axes.set(xlabel=named[0], ylabel=named[1], title=title)
-    figure.tight_layout()
-    return figure
-
-
-def draw(axes: "Axes", x: Tensor, spec: DataSpec) -> None:
-    """One example into one pair of axes."""
-    a = x.detach().float().cpu().numpy()
-    limits = (None, None) if spec.kind in ("real", "tokens") else (0, 1)
-    if spec.sequence:
-        axes.imshow(a.reshape(len(a), -1).T, origin="lower", aspect="auto", interpolation="nearest",
-                    cmap="viridis" if limits[0] is None else "magma", vmin=limits[0], vmax=limits[1])
-    elif len(spec.shape) == 3 and spec.shape[0] in (1, 3):
-        colour = a.transpose(1, 2, 0) if spec.shape[0] == 3 else a[0]
-        low, high = limits if limits[0] is not None else (a.min(), a.max() + 1e-9)
-        axes.imshow(np.clip((colour - low) / (high - low), 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+        axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()     # a sign that rounding cannot flip
+        share = float(singular[:2].square().sum() / singular.square().sum().clamp_min(1e-30))
+        title = f"codes: first two of {codes.shape[1]} principal axes, {share:.0%} of the variance"
+        codes = centred @ axes[:2].T
+    plane = torch.zeros(len(codes), 2)
+    plane[:, :codes.shape[1]] = codes
+    figure = Figure(figsize=(4.2, 4.2), dpi=90, layout="constrained")
+    axes_ = figure.subplots()
+    if label is None:
+        axes_.scatter(plane[:, 0], plane[:, 1], s=5, linewidths=0, alpha=0.7)
     else:
-        axes.bar(range(a.size), a.ravel(), width=1.0)
-
-
-def write(figure: "Figure", path: Path, dpi: int = 100) -> Path:
-    """As PNG; makes the folder.  Raises: OSError where it cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
-    return path
-
-
-def _figure(width: float, height: float) -> "Figure":
-    from matplotlib.figure import Figure  # here, as `import zoo` must not wait for it
-    return Figure(figsize=(width, height))
-
-
-def _cell(x: Tensor, spec: DataSpec) -> tuple[float, float]:
-    """Inches for one example."""
-    if spec.sequence:
-        return min(3.0, max(1.0, x.shape[1] / 25)), max(0.8, min(1.6, spec.size / 40))
-    return 0.7, 0.7
+        few = int(label.max()) < 10
+        dots = axes_.scatter(plane[:, 0], plane[:, 1], s=6, c=label.cpu(), cmap="tab10" if few else "turbo", linewidths=0,
+                             alpha=0.8)
+        if few:
+            axes_.legend(*dots.legend_elements(), fontsize=7, ncols=5, frameon=False, loc="upper center",
+                         bbox_to_anchor=(0.5, -0.06), handletextpad=0)
+    axes_.set_title(title, fontsize=8)
+    axes_.tick_params(labelsize=7)
+    return figure

@@ -134,7 +134,7 @@ class SequenceVariant(Contract):
                observe: bool = True) -> Tensor:
         """n new sequences (n, max_length, *frame), zero past the end. Free running: every frame drawn is fed back.
 
-        Raises: ValueError for lengths that do not fit, and for observe=False: a mean fed back is no sample.
+        `observe` changes nothing: a mean fed back is no sample. Raises: ValueError for lengths that do not fit.
         """
         noise = noise or Default(self.device)
         given = self.conditions(n, label, lengths, noise)

@@ -34,7 +34,8 @@ def double(name, kind, **form):
 def same(a, b, rows=slice(None)):
     """The terms `a` are those of these rows of `b`; groups beyond the common ones are empty."""
     groups = min(a.kl.shape[-1], b.kl.shape[-1])
-    for one, two in ((a.nll, b.nll), (a.log_w, b.log_w), (a.kl.sum(-1), b.kl.sum(-1)), (a.kl[..., :groups], b.kl[..., :groups])):
+    pairs = (a.nll, b.nll), (a.log_w, b.log_w), (a.kl.sum(-1), b.kl.sum(-1)), (a.kl[..., :groups], b.kl[..., :groups])
+    for one, two in pairs:
         torch.testing.assert_close(one, two[:, rows], atol=1e-9, rtol=1e-9)
 
 
@@ -106,8 +107,9 @@ def test_missing_values_leave_gradients_finite(name):
     kind = kinds(name)[-1]
     model, batch = perturbed(small(name, kind)), examples(kind)
     observed = torch.rand(batch.x.shape) > 0.3
-    x = batch.x if model.spec.kind == "tokens" else torch.where(observed & (batch.mask if batch.mask is not None else True), batch.x, NAN)
-    terms = model(zoo.Batch(x, batch.label, observed, batch.lengths))
+    counts = zoo.Batch(batch.x, batch.label, observed, batch.lengths)
+    x = batch.x if model.spec.kind == "tokens" else torch.where(counts.mask, batch.x, NAN)
+    terms = model(with_x(counts, x))
     model.objective(terms, torch.tensor(0.0)).mean().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
@@ -148,5 +150,8 @@ def test_torchs_global_generator_is_left_alone(name, kind, form):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_decides_the_initial_weights(name):
-    one, again, another = (torch.cat([p.flatten() for p in small(name, kinds(name)[0], seed=s).parameters()]) for s in (1, 1, 2))
+    def weights(seed):
+        return torch.cat([p.flatten() for p in small(name, kinds(name)[0], seed=seed).parameters()])
+
+    one, again, another = (weights(seed) for seed in (1, 1, 2))
     assert torch.equal(one, again) and not torch.equal(one, another)

@@ -4,7 +4,21 @@ import pytest
 import torch
 
 import zoo
-from tests.support import CASES, FORMS, NAMES, SPECS, B, K, dataset, examples, form_id, kinds, perturbed, small, standard_error
+from tests.support import (
+    CASES,
+    FORMS,
+    NAMES,
+    SPECS,
+    B,
+    K,
+    dataset,
+    examples,
+    form_id,
+    kinds,
+    perturbed,
+    small,
+    standard_error,
+)
 from zoo.noise import Generated
 
 LATE = torch.tensor(1e6)                                    # a step after every schedule has ended

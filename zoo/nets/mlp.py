@@ -14,6 +14,11 @@ def layers(*widths: int) -> nn.Sequential:
     return nn.Sequential(*net[:-1])
 
 
+def one_hot(index: Tensor, classes: int) -> Tensor:
+    """index (...) int64 -> bool (..., classes). Not F.one_hot, which reads the largest index on the host."""
+    return index.unsqueeze(-1) == torch.arange(classes, device=index.device)
+
+
 class Encoder(nn.Module):
     def __init__(self, spec: DataSpec, out: int, hidden: int, condition: int = 0) -> None:
         super().__init__()

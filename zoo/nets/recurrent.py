@@ -1,10 +1,10 @@
 """Nets over sequences, time first: (T,B,.)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..spec import DataSpec
+from .mlp import one_hot
 
 
 class Frames(nn.Module):
@@ -19,7 +19,7 @@ class Frames(nn.Module):
         """`like` gives tokens their dtype, a net's parameter for instance."""
         if self.spec.kind == "tokens":
             assert self.spec.vocabulary is not None
-            return F.one_hot(x, self.spec.vocabulary).to(like.dtype)
+            return one_hot(x, self.spec.vocabulary).to(like.dtype)
         return x.flatten(x.dim() - len(self.spec.shape))
 
 

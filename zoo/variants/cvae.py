@@ -11,11 +11,11 @@ Departs from the paper: y is a class label and x an image, not the other way rou
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..distributions import DiagonalGaussian, Prior, StandardNormal
 from ..likelihoods import Likelihood
+from ..nets.mlp import one_hot
 from ..registry import register
 from ..spec import DataSpec
 from ..variant import Batch, Terms, Variant
@@ -50,7 +50,7 @@ class CVAE(Variant):
         return -terms.elbo
 
     def _one_hot(self, batch: Batch) -> Tensor:
-        return F.one_hot(self._label(batch), self.classes)
+        return one_hot(self._label(batch), self.classes)
 
     def _label(self, batch: Batch) -> Tensor:
         if batch.label is None:
