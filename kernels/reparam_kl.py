@@ -108,9 +108,11 @@ class _Forward(torch.autograd.Function):
 
     generate_vmap_rule = True
 
-    @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, Tensor]:
-        return _forward(*inputs)
+    @staticmethod                                           # named one by one: torch 2.11's Dynamo takes *inputs for a ctx
+    def forward(
+        mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, k: int, row0: int, per_dim: bool
+    ) -> tuple[Tensor, Tensor]:
+        return _forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -132,8 +134,10 @@ class _Backward(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(*inputs: Any) -> tuple[Tensor, ...]:
-        return tuple(_backward(*inputs))
+    def forward(
+        gz: Tensor, gkl: Tensor, mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, row0: int
+    ) -> tuple[Tensor, ...]:
+        return tuple(_backward(gz, gkl, mu, logvar, p_mu, p_logvar, seed, row0))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
