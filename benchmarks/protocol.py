@@ -1,6 +1,8 @@
-"""The numbers of one trial that a suite fixes."""
+"""One trial, and the numbers of it that a suite fixes."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -27,3 +29,19 @@ class Evaluation:
     iwae_examples: int = 250                                # of the test split, from its start
     samples: int = 1000                                     # drawn from the model for the Fréchet distance
     extractor: str = "random_projection"                    # its feature space
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training run and its evaluation. `settings` are complete: the zoo's defaults under the suite's."""
+
+    suite: str
+    dataset: str
+    variant: str
+    seed: int
+    settings: Mapping[str, Any] = field(hash=False)
+    budget: Budget
+    evaluation: Evaluation
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.variant} seed {self.seed}"

@@ -12,8 +12,8 @@
 
 import fnmatch
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ import zoo
 from zoo.registry import nearest
 
 from .metrics import METRICS
+from .protocol import Budget, Evaluation, Trial
 
 FOLDER = Path(__file__).parent / "suites"
 T = TypeVar("T")
@@ -28,48 +29,6 @@ T = TypeVar("T")
 
 class SuiteError(ValueError):
     """A suite that cannot be run as it is written: names the key, what it holds, and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Arguments of `zoo.fit`."""
-
-    steps: int = 1000
-    batch_size: int = 128
-    lr: float = 1e-3
-    final_lr: float = 1e-4
-    warmup: int = 0
-    ema: float = 0.999
-    evaluate_every: int = 500
-    precision: str = "float32"
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What is measured, and on how much."""
-
-    metrics: tuple[str, ...] = ("*",)                       # names or patterns
-    elbo_samples: int = 1                                   # draws of z for each test example
-    iwae_k: int = 100                                       # importance samples for each test example
-    iwae_examples: int = 250                                # of the test split, from its start
-    samples: int = 1000                                     # drawn from the model for the Fréchet distance
-    extractor: str = "random_projection"                    # its feature space
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One training run and its evaluation. `settings` are complete: the zoo's defaults under the suite's."""
-
-    suite: str
-    dataset: str
-    variant: str
-    seed: int
-    settings: Mapping[str, Any] = field(hash=False)
-    budget: Budget
-    evaluation: Evaluation
-
-    def __str__(self) -> str:
-        return f"{self.dataset} {self.variant} seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -95,7 +54,8 @@ class Suite:
                 chosen = [t for t in chosen if getattr(t, what) in names]
         if seeds := list(seeds):
             if unknown := set(seeds) - {t.seed for t in self.trials}:
-                raise SuiteError(f"suite {self.name} has no seed {min(unknown)}; it has {sorted({t.seed for t in self.trials})}")
+                known = sorted({t.seed for t in self.trials})
+                raise SuiteError(f"suite {self.name} has no seed {min(unknown)}; it has {known}")
             chosen = [t for t in chosen if t.seed in seeds]
         return chosen
 
@@ -117,6 +77,11 @@ def load(name: str) -> Suite:
         return parse(path.stem, tomllib.loads(path.read_text()))
     except (SuiteError, tomllib.TOMLDecodeError) as error:
         raise SuiteError(f"{path}: {error}") from None
+
+
+def title(name: str) -> str:
+    """A suite's title; its name, where it did not come with the harness."""
+    return load(name).title if name in names() else f"Suite {name}"
 
 
 def parse(name: str, table: dict[str, Any]) -> Suite:
@@ -182,8 +147,9 @@ def _build(cls: type[T], values: dict[str, Value]) -> T:
         value = tuple(value) if kind is tuple and isinstance(value, list) else value
         value = float(value) if kind is float and type(value) is int else value
         _require(value, kind, path)
-        if kind is int and value < (0 if key == "warmup" else 1):
-            raise SuiteError(f"{path} is {value}; it must be at least {0 if key == 'warmup' else 1}")
+        least = 0 if key == "warmup" else 1
+        if isinstance(value, int) and value < least:
+            raise SuiteError(f"{path} is {value}; it must be at least {least}")
         arguments[key] = value
     return cls(**arguments)
 

@@ -82,7 +82,7 @@ def metric(name: str, *, unit: str, better: str, needs: Iterable[str] = (),
 def measure(context: Context) -> dict[str, dict[str, float | str | int | None]]:
     """The metrics of the trial's suite that apply to it, as a record holds them.  Raises: FloatingPointError for NaN or Inf."""
     found: dict[str, dict[str, float | str | int | None]] = {}
-    for name in context.evaluation.metrics:
+    for name in dict.fromkeys(name for pattern in context.evaluation.metrics for name in METRICS.names(pattern)):
         m = METRICS.get(name)
         if m.applies(context):
             measured = m.measure(context)

@@ -1,0 +1,114 @@
+"""One JSON file for each trial: results/<suite>/<dataset>/<variant>/<seed>-<device>.json."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zoo.store import write_atomically
+
+from .protocol import Trial
+
+SCHEMA = "vae-zoo.record/1"
+ROOT = Path(__file__).parent.parent
+Record = dict[str, Any]
+
+
+def safe(name: str) -> str:
+    """A data set's name as part of a path."""
+    return re.sub(r"[^\w.+-]", "-", name)
+
+
+def path_of(out: Path, trial: Trial, device: torch.device) -> Path:
+    return out / trial.suite / safe(trial.dataset) / trial.variant / f"{trial.seed}-{device.type}.json"
+
+
+def protocol(trial: Trial) -> Record:
+    """What a trial's numbers depend on, as JSON has it."""
+    return json.loads(json.dumps({"settings": dict(trial.settings), "budget": asdict(trial.budget),
+                                  "evaluation": asdict(trial.evaluation)}))
+
+
+def differences(record: Record, trial: Trial) -> list[str]:
+    """Where a record was made by another protocol than the suite's of now: `budget.steps was 100, is now 200`."""
+    found = []
+    for part, now in protocol(trial).items():
+        then = record[part]
+        found += [f"{part}.{key} was {then.get(key)!r}, is now {now.get(key)!r}"
+                  for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
+    return found
+
+
+def read(path: Path) -> Record:
+    """Raises: ValueError for a file that is no record, or of another schema."""
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no record ({error}); delete it, or name another results folder with --out") from None
+    schema = record.get("schema") if isinstance(record, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has schema {schema!r}; this version reads and writes {SCHEMA!r}. Name another results folder "
+                         "with --out, or move the old one away")
+    return record
+
+
+def read_all(folder: Path) -> list[Record]:
+    """All records of a suite's folder, by data set, variant and seed.  Raises: as read."""
+    return [read(path) for path in paths(folder)]
+
+
+def paths(folder: Path) -> Iterator[Path]:
+    yield from sorted(p for p in folder.glob("*/*/*.json") if not p.relative_to(folder).parts[0].startswith("."))
+
+
+def write(path: Path, record: Record) -> None:
+    """Raises: OSError; ValueError for NaN or Inf."""
+    write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+# -- where it ran
+def environment(device: torch.device) -> Record:
+    """The machine and the code, as far as numbers may depend on them."""
+    fused = device.type == "cuda" and _version("triton") is not None
+    return {
+        "device": device.type, "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_before": load(), "load_after": None,
+        "torch": torch.__version__, "triton": _version("triton"), "python": platform.python_version(),
+        "commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "kernel_path": "triton" if fused else "reference",
+    }
+
+
+def load() -> float:
+    """Load average of the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of this checkout; None outside one."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,34 @@
+"""`kernels.reparam_kl` against the textbook's lines, forward and backward: `pytest benchmarks/test_bench_reparam_kl.py`."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from benchmarks.timing import synchronise
+from kernels import reparam_kl
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
+
+
+def textbook(mu: Tensor, logvar: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """z = mu + exp(logvar / 2) eps, KL = 1/2 sum(mu^2 + exp(logvar) - 1 - logvar), as one writes them."""
+    z = mu + torch.exp(0.5 * logvar) * torch.randn(k, *mu.shape, device=mu.device)
+    return z, 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rows, latents, k", [(128, 32, 1), (512, 64, 16)])
+@pytest.mark.parametrize("operation", [textbook, reparam_kl], ids=["textbook", "reparam_kl"])
+def test_forward_and_backward(benchmark: Callable[..., None], operation: Callable[..., tuple[Tensor, Tensor]], rows: int,
+                              latents: int, k: int, device: str) -> None:
+    place = torch.device(device)
+    mu, logvar = (torch.randn(rows, latents, device=place).requires_grad_() for _ in range(2))
+
+    def step() -> None:
+        z, kl = operation(mu, logvar, k)
+        torch.autograd.grad(z.sum() + kl.sum(), (mu, logvar))
+        synchronise(place)
+
+    benchmark(step)

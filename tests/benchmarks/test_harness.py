@@ -1,0 +1,150 @@
+"""The harness end to end, on a suite of five steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import zoo
+import zoo.training
+from benchmarks import harness, record, suite
+from benchmarks.cli import main
+
+KEYS = {"schema", "suite", "dataset", "variant", "seed", "settings", "budget", "evaluation", "status", "traceback", "metrics",
+        "env", "started", "seconds", "curve", "data_sha256"}
+
+
+def run(tiny, *more):
+    path, out = tiny
+    return main(["run", str(path), "--out", str(out), "--device", "cpu", *more])
+
+
+def records(tiny):
+    return {r["variant"]: r for r in record.read_all(tiny[1] / "tiny")}
+
+
+def test_a_run_writes_records_and_a_report(tiny, capsys):
+    assert run(tiny) == 0
+    _, out = tiny
+    found = json.loads((out / "tiny/digits/vae/0-cpu.json").read_text())
+    assert set(found) == KEYS and found["schema"] == record.SCHEMA and found["status"] == "ok"
+    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "stderr", "n", "iqr"}
+    assert found["metrics"]["elbo"]["n"] == 250 and found["metrics"]["elbo"]["unit"] == "nats"
+    assert found["settings"]["latent_dim"] == 2 and found["budget"]["steps"] == 5 and found["seconds"] > 0
+    assert found["curve"][-1]["step"] == 5 and "valid_elbo" in found["curve"][-1]
+    assert found["data_sha256"] == zoo.load_dataset("digits").sha256
+    assert {"device", "processor", "threads", "load_before", "load_after", "commit", "kernel_path"} <= set(found["env"])
+    assert str(record.ROOT) not in json.dumps(found)
+    assert not (out / "tiny/.work").exists()
+    pictures = sorted((out / "tiny/figures").glob("digits-*-*.png"))
+    assert len(pictures) == 6 and all(p.stat().st_size < 60_000 for p in pictures)
+    head, first, last = capsys.readouterr().out.splitlines()[:3]
+    assert head.startswith("digits") and first.startswith("vae") and last.startswith("ae") and "–" in last
+    page = (out / "tiny/index.html").read_text()
+    assert page.count("data:image/png;base64,") == 7 and "http" not in page
+    assert "| ae | – |" in (out / "tiny/README.md").read_text()
+
+
+def test_a_finished_trial_is_not_run_again(tiny, monkeypatch):
+    assert run(tiny) == 0
+    before = records(tiny)
+    monkeypatch.setattr(zoo, "fit", lambda *a, **k: pytest.fail("a finished trial was trained again"))
+    assert run(tiny) == 0
+    assert records(tiny) == before
+
+
+def test_a_changed_suite_is_refused_until_told(tiny, capsys):
+    assert run(tiny) == 0
+    path, out = tiny
+    path.write_text(path.read_text().replace("steps = 5\n", "steps = 6\n", 1))
+    assert run(tiny) == 2
+    said = capsys.readouterr().err
+    assert "budget.steps was 5, is now 6" in said and "--rerun" in said
+    assert run(tiny, "--rerun", "--variants", "vae") == 0
+    assert {name: r["budget"]["steps"] for name, r in records(tiny).items()} == {"vae": 6, "ae": 5}
+
+
+def test_a_failing_trial_is_recorded_and_tried_again(tiny, monkeypatch, capsys):
+    fit = zoo.fit
+
+    def failing(model, *args, **kwargs):
+        if model.name == "vae":
+            raise RuntimeError("out of luck")
+        return fit(model, *args, **kwargs)
+
+    monkeypatch.setattr(zoo, "fit", failing)
+    assert run(tiny) == 1
+    found = records(tiny)
+    assert found["ae"]["status"] == "ok" and found["vae"]["status"] == "failed" and found["vae"]["metrics"] == {}
+    assert "out of luck" in found["vae"]["traceback"] and str(record.ROOT) not in found["vae"]["traceback"]
+    assert "failed: digits vae seed 0" in capsys.readouterr().err
+    assert "out of luck" in (tiny[1] / "tiny/index.html").read_text()
+    monkeypatch.setattr(zoo, "fit", fit)
+    assert run(tiny) == 0
+    assert records(tiny)["vae"]["status"] == "ok"
+
+
+def test_a_variant_that_does_not_take_the_data_is_skipped(tiny, capsys):
+    path, out = tiny
+    path.write_text(path.read_text().replace('"ae"]', '"vrae"]'))
+    assert run(tiny) == 0
+    assert set(records(tiny)) == {"vae"}
+    assert "skipped digits vrae seed 0: vrae takes sequences" in "".join(capsys.readouterr())
+
+
+def test_a_folder_of_another_schema_is_refused(tiny, capsys, monkeypatch):
+    old = tiny[1] / "tiny/digits/gone/0-cpu.json"
+    old.parent.mkdir(parents=True)
+    old.write_text('{"schema": "vae-zoo.record/0"}')
+    monkeypatch.setattr(zoo, "fit", lambda *a, **k: pytest.fail("trained before the folder was checked"))
+    assert run(tiny) == 2
+    said = capsys.readouterr().err
+    assert "'vae-zoo.record/0'" in said and record.SCHEMA in said and "--out" in said
+    assert main(["report", "tiny", "--out", str(tiny[1])]) == 2
+
+
+def test_a_killed_run_is_resumed(tiny, monkeypatch):
+    """kill -9 after the first checkpoint; the next run goes on from it and ends where an uninterrupted one does."""
+    path, out = tiny
+    path.write_text(path.read_text().replace("steps = 5\n", "steps = 3000\n", 1).replace(', "ae"]', "]"))
+    command = [sys.executable, "-m", "benchmarks", "run", str(path), "--out", str(out), "--device", "cpu"]
+    process = subprocess.Popen(command, cwd=record.ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(out.glob("tiny/.work/*/checkpoint.safetensors")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not list(record.paths(out / "tiny"))
+
+    seen = []
+    read = zoo.training.read_checkpoint
+    monkeypatch.setattr(zoo.training, "read_checkpoint", lambda run, path: (read(run, path), seen.append(run.result.steps)))
+    assert run(tiny) == 0
+    assert seen and 0 < seen[0] < 3000
+    (resumed,), (whole,) = record.read_all(out / "tiny"), harness.run(suite.load(str(path)), out=out / "whole", device="cpu",
+                                                                    progress=False)
+    assert resumed["metrics"] == whole["metrics"]
+    assert [r["valid_elbo"] for r in resumed["curve"]] == [r["valid_elbo"] for r in whole["curve"]]
+    assert not (out / "tiny/.work").exists()
+
+
+def test_names_make_safe_paths(plan):
+    loaded = plan(datasets={"mnist:dynamic": {"variants": ["vae"]}, "polyphonic/jsb": {"variants": ["vrae"]}})
+    found = [record.path_of(Path("results"), t, harness.torch.device("cuda", 1)).as_posix() for t in loaded.trials]
+    assert found == ["results/test/mnist-dynamic/vae/0-cuda.json", "results/test/polyphonic-jsb/vrae/0-cuda.json"]
+
+
+def test_long_curves_are_thinned():
+    history = [{"step": float(i), "elbo": i / 7} for i in range(1, 1001)]
+    rows = harness._thinned(history)
+    assert len(rows) == 200 and rows[-1]["step"] == 1000 and rows[0]["step"] == 5
+    assert harness._thinned(history[:3]) == [{k: float(f"{v:.6g}") for k, v in row.items()} for row in history[:3]]
+    assert harness._thinned([]) == []

@@ -1,0 +1,94 @@
+"""Suites: what is shipped loads, and what is wrong is named."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+import zoo
+from benchmarks import suite
+from benchmarks.suite import SuiteError
+
+
+@pytest.mark.parametrize("name", suite.names())
+def test_shipped_suites(name):
+    loaded = suite.load(name)
+    assert loaded.title and loaded.trials and len(set(map(str, loaded.trials))) == len(loaded.trials)
+    for trial in loaded.trials:
+        assert trial.settings.keys() == zoo.entry(trial.variant).settings().keys()
+
+
+def test_the_quick_suite_needs_no_files(tmp_path):
+    for dataset in {trial.dataset for trial in suite.load("quick").trials}:
+        zoo.load_dataset(dataset, root=tmp_path)
+
+
+def test_overrides_go_from_the_whole_to_the_part(plan):
+    loaded = plan(
+        budget={"steps": 1, "lr": 1}, settings={"latent_dim": 3},
+        datasets={"digits": {"variants": ["*vae"], "budget": {"steps": 2},
+                             "variant": {"beta_vae": {"budget": {"steps": 3}, "settings": {"beta": 9.0}}}}})
+    trials = {t.variant: t for t in loaded.trials}
+    assert (trials["vae"].budget.steps, trials["beta_vae"].budget.steps, trials["vae"].budget.lr) == (2, 3, 1.0)
+    assert trials["beta_vae"].settings["beta"] == 9.0 and trials["vae"].settings["latent_dim"] == 3
+    assert {"cvae", "vq_vae", "factor_vae"} < trials.keys()
+
+
+def one(**table):
+    return {"datasets": {"digits": {"variants": ["vae"], **table}}}
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"seed": [0]}, "unknown key seed; did you mean 'seeds'"),
+    ({"seeds": []}, "seeds is"),
+    ({"seeds": [0, 0]}, "seeds is"),
+    ({"seeds": 3}, "seeds is 3; it must be a list"),
+    ({"budget": {"stpes": 1}}, "unknown key budget.stpes; did you mean 'steps'"),
+    ({"budget": {"steps": "many"}}, "budget.steps is 'many'; it must be a int"),
+    ({"budget": {"steps": 0}}, "budget.steps is 0; it must be at least 1"),
+    ({"budget": {"steps": True}}, "budget.steps is True"),
+    ({"budget": 7}, "budget is 7; it must be a table"),
+    (one(budget={"lr": "fast"}), "datasets.digits.budget.lr is 'fast'"),
+    (one(settings={"latent_dims": 3}), "datasets.digits.settings.latent_dims: vae has no setting .* did you mean 'latent_dim'"),
+    (one(evaluation={"metrics": ["elbow"]}), "metric in datasets.digits.evaluation.metrics: 'elbow'; did you mean 'elbo'"),
+    (one(evaluation={"extractor": "digits"}), "evaluation.extractor: unknown extractor 'digits'; did you mean 'digits8-v1'"),
+    (one(variants=["veo"]), "unknown variant in datasets.digits.variants: 'veo'"),
+    (one(variants=["q*x"]), r"'q\*x'"),
+    (one(variant={"vaes": {}}), "datasets.digits.variant.vaes is not among its variants; did you mean 'vae'"),
+    (one(variant={"vae": {"evaluation": {}}}), "unknown key datasets.digits.variant.vae.evaluation"),
+    (one(variants=[]), "datasets is empty"),
+    ({"datasets": {"digit": {"variants": ["vae"]}}}, "datasets.digit: unknown data set; did you mean 'digits'"),
+    ({"datasets": {}}, "datasets is empty"),
+])
+def test_errors_name_the_key_and_the_nearest_match(plan, changes, message):
+    with pytest.raises(SuiteError, match=message):
+        plan(**changes)
+
+
+def test_files_that_are_no_suites(tmp_path):
+    with pytest.raises(LookupError, match="did you mean 'quick'"):
+        suite.load("quik")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("seeds = [")
+    with pytest.raises(SuiteError, match="broken.toml"):
+        suite.load(str(broken))
+
+
+def test_choosing_trials(plan):
+    loaded = plan(seeds=[0, 1], datasets={"digits": {"variants": ["vae", "beta_vae", "ae"]}, "lgssm": {"variants": ["vrae"]}})
+    assert {t.variant for t in loaded.select(variants=["*vae"])} == {"vae", "beta_vae"}
+    assert {(t.dataset, t.seed) for t in loaded.select(datasets=["lgssm"], seeds=[1])} == {("lgssm", 1)}
+    with pytest.raises(SuiteError, match="did you mean 'beta_vae'"):
+        loaded.select(variants=["betavae"])
+    with pytest.raises(SuiteError, match="no seed 7"):
+        loaded.select(seeds=[7])
+
+
+def test_the_harness_names_no_variant():
+    """Suites do: a new variant or a renamed one needs no edit in Python."""
+    files = [p for p in Path(benchmarks.__file__).parent.rglob("*.py")]
+    assert len(files) > 20
+    for path in files:
+        constants = {n.value for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Constant)}
+        assert not constants & set(zoo.list_variants()), path
