@@ -3,6 +3,7 @@
 import argparse
 import ast
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,6 +134,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin crawl on a machine that is shared
     import zoo
     from zoo.store import write_atomically
     settings = dict(_setting(s) for s in args.set)
