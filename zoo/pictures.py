@@ -17,7 +17,7 @@ if TYPE_CHECKING:                                           # imported where the
     from PIL.Image import Image
 
 WIDTH = 512                                                 # pixels, about
-BACKGROUND = 128                                            # grey between tiles and past the end of a sequence
+BACKGROUND = (70, 90, 130)                                  # between tiles and past the end: no shade of grey
 
 
 def grid(x: Tensor, spec: DataSpec, columns: int = 8, lengths: Tensor | None = None,
@@ -28,19 +28,16 @@ def grid(x: Tensor, spec: DataSpec, columns: int = 8, lengths: Tensor | None = N
     tiles = ((x.detach().float().cpu() - low) / max(high - low, 1e-12)).clamp(0, 1).mul(255).round().byte()
     if spec.sequence:
         tiles = tiles.flatten(2) if tiles.dim() > 2 else tiles.unsqueeze(-1)
-        if lengths is not None:
-            inside = torch.arange(tiles.shape[1]) < lengths.cpu()[:, None]
-            tiles = torch.where(inside.unsqueeze(-1), tiles, BACKGROUND)
         tiles = tiles.transpose(1, 2).flip(1).unsqueeze(1)
     elif not (len(spec.shape) == 3 and spec.shape[0] in (1, 3)):
         tiles = tiles.flatten(1)[:, None, None]
-    n, c, h, w = tiles.shape
-    n_rows = math.ceil(n / columns)
-    canvas = torch.full((c, n_rows * (h + 1) - 1, columns * (w + 1) - 1), BACKGROUND, dtype=torch.uint8)
-    for i, tile in enumerate(tiles):
+    n, _, h, w = tiles.shape
+    ends = [w] * n if lengths is None else lengths.tolist()
+    canvas = torch.tensor(BACKGROUND, dtype=torch.uint8).repeat(math.ceil(n / columns) * (h + 1) - 1, columns * (w + 1) - 1, 1)
+    for i, (tile, end) in enumerate(zip(tiles, ends, strict=True)):
         top, left = i // columns * (h + 1), i % columns * (w + 1)
-        canvas[:, top:top + h, left:left + w] = tile
-    image = Image.fromarray(canvas[0].numpy() if c == 1 else canvas.permute(1, 2, 0).numpy())
+        canvas[top:top + h, left:left + end] = tile[..., :end].permute(1, 2, 0)
+    image = Image.fromarray(canvas.numpy())
     factor = max(1, round(WIDTH / image.width))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
