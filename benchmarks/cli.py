@@ -11,7 +11,7 @@ EXAMPLES = """\
 examples:
   zoo-bench list                                        suites, metrics and feature spaces
   zoo-bench run quick                                   a few minutes on two cores, no download
-  zoo-bench run mnist --data-root data --seeds 0        one seed of a suite with several
+  zoo-bench run mnist --data-root data --seeds 0        with this seed in place of the suite's
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench report quick                                README.md and index.html again, from the records
@@ -39,9 +39,10 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="train and measure what a suite names", description=RUN, formatter_class=raw,
                               epilog=EXAMPLES + STATUS)
     run.add_argument("suite", metavar="SUITE", help=f"{known}, or the path of a .toml file")
-    run.add_argument("--variants", type=_names, default=[], metavar="A,B", help="only these; names or patterns such as '*vae'")
+    run.add_argument("--variants", type=_names, default=[], metavar="A,B",
+                     help="only these, names or patterns such as '*vae'; or any other variant by its name")
     run.add_argument("--datasets", type=_names, default=[], metavar="A,B", help="only these; names or patterns")
-    run.add_argument("--seeds", type=_integers, default=[], metavar="0,1", help="only these")
+    run.add_argument("--seeds", type=_integers, default=[], metavar="0,1", help="in place of the suite's")
     run.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
     run.add_argument("--data-root", metavar="FOLDER", help="the data folder; else $ZOO_DATA, else ./data")
     run.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
@@ -77,9 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin are 15 times slower on a busy machine
     from . import harness, report, suite, table
-    chosen = suite.load(args.suite)
-    records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, variants=args.variants,
-                          datasets=args.datasets, seeds=args.seeds, rerun=args.rerun)
+    chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
+    records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun)
     if args.json:
         for record in records:
             print(json.dumps(record))

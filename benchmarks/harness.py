@@ -5,7 +5,6 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -31,16 +30,15 @@ class ProtocolError(ValueError):
     """Records exist that were made with other settings, budget or evaluation than the suite's of now."""
 
 
-def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out: Path = Path("results"),
-        variants: Iterable[str] = (), datasets: Iterable[str] = (), seeds: Iterable[int] = (), rerun: bool = False,
+def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out: Path = Path("results"), rerun: bool = False,
         progress: bool = True) -> list[Record]:
-    """Run what has not been run, and return the records of all trials chosen, in the suite's order.
+    """Run what has not been run, and return the records of all trials, in the suite's order.
 
     A trial that raises is recorded as failed, with its traceback, and tried again by the next run.
-    Raises: SuiteError for names the suite has not; ProtocolError; ValueError for a results folder of another schema.
+    Raises: ProtocolError; ValueError for a results folder of another schema.
     """
     place = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-    trials = suite.select(datasets, variants, seeds)
+    trials = list(suite.trials)
     record.read_all(out / suite.name)                       # another schema anywhere: refused before anything is written
     finished = {} if rerun else _finished(trials, out, place)
     with tqdm(total=len(trials), initial=len(finished), unit="trial", disable=not progress, dynamic_ncols=True) as bar:

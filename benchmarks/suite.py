@@ -42,39 +42,25 @@ class Suite:
         """The seed whose models are drawn."""
         return self.trials[0].seed
 
-    def select(self, datasets: Iterable[str] = (), variants: Iterable[str] = (), seeds: Iterable[int] = ()) -> list[Trial]:
-        """Trials of these data sets and variants (names or patterns) and seeds; all where none are named.
-
-        Raises: SuiteError naming the nearest match in this suite.
-        """
-        chosen = list(self.trials)
-        for what, patterns in (("dataset", list(datasets)), ("variant", list(variants))):
-            if patterns:
-                names = expand(patterns, {getattr(t, what) for t in self.trials}, f"{what} of suite {self.name}")
-                chosen = [t for t in chosen if getattr(t, what) in names]
-        if seeds := list(seeds):
-            if unknown := set(seeds) - {t.seed for t in self.trials}:
-                known = sorted({t.seed for t in self.trials})
-                raise SuiteError(f"suite {self.name} has no seed {min(unknown)}; it has {known}")
-            chosen = [t for t in chosen if t.seed in seeds]
-        return chosen
-
 
 def names() -> list[str]:
     """Suites that come with the harness."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def load(name: str) -> Suite:
-    """A suite by name, or by the path of a .toml file.
+def load(name: str, *, datasets: Iterable[str] = (), variants: Iterable[str] = (), seeds: Iterable[int] = ()) -> Suite:
+    """A suite by name, or by the path of a .toml file: all of it, or what is chosen.
 
+    datasets    names or patterns of the suite's data sets
+    variants    names or patterns of the suite's variants; any other variant of the zoo by its full name
+    seeds       in place of the suite's
     Raises: LookupError for an unknown name, with the nearest match; SuiteError naming the key that is wrong.
     """
     path = Path(name) if name.endswith(".toml") else FOLDER / f"{name}.toml"
     if not path.is_file():
         raise LookupError(f"there is no suite {name!r}{nearest(name, names())}; or give the path of a .toml file")
     try:
-        return parse(path.stem, tomllib.loads(path.read_text()))
+        return parse(path.stem, tomllib.loads(path.read_text()), tuple(datasets), tuple(variants), tuple(seeds))
     except (SuiteError, tomllib.TOMLDecodeError) as error:
         raise SuiteError(f"{path}: {error}") from None
 
@@ -84,14 +70,18 @@ def title(name: str) -> str:
     return load(name).title if name in names() else f"Suite {name}"
 
 
-def parse(name: str, table: dict[str, Any]) -> Suite:
-    """A suite from what its file holds.  Raises: SuiteError."""
+def parse(name: str, table: dict[str, Any], chosen: tuple[str, ...] = (), asked: tuple[str, ...] = (),
+          seeds: Iterable[int] = ()) -> Suite:
+    """A suite from what its file holds, and from the data sets, variants and seeds chosen.  Raises: SuiteError."""
     _check_keys(table, ("title", "seeds", "budget", "evaluation", "settings", "datasets"), "")
-    seeds = _require(table.get("seeds", [0]), list, "seeds")
+    seeds = list(seeds) or _require(table.get("seeds", [0]), list, "seeds")
     if not seeds or any(not isinstance(s, int) or s < 0 for s in seeds) or len(set(seeds)) < len(seeds):
         raise SuiteError(f"seeds is {seeds}; it must be a list of different integers, 0 or more")
+    datasets = _require(table.get("datasets", {}), dict, "datasets")
+    chosen_here = expand(chosen or ("*",), datasets, "dataset of the suite") if datasets else []
+    expand(asked, zoo.list_variants(), "variant")           # a misspelt one is an error even where another is right
     trials: list[Trial] = []
-    for dataset, here in _require(table.get("datasets", {}), dict, "datasets").items():
+    for dataset, here in datasets.items():
         where = f"datasets.{dataset}"
         _known_dataset(dataset)
         _check_keys(here, ("variants", "budget", "evaluation", "settings", "variant"), where)
@@ -101,16 +91,26 @@ def parse(name: str, table: dict[str, Any]) -> Suite:
             if variant not in variants:
                 raise SuiteError(f"{where}.variant.{variant} is not among its variants{nearest(variant, variants)}")
         evaluation = _evaluation(_merge("evaluation", (table, ""), (here, where)), where)
-        for variant in variants:
+        for variant in _asked_for(variants, asked) if dataset in chosen_here else ():
             own, inner = here.get("variant", {}).get(variant, {}), f"{where}.variant.{variant}"
             _check_keys(own, ("budget", "settings"), inner)
             layers = (table, ""), (here, where), (own, inner)
             settings = _settings(variant, _merge("settings", *layers))
             budget = _build(Budget, _merge("budget", *layers))
             trials += [Trial(name, dataset, variant, seed, settings, budget, evaluation) for seed in seeds]
+    if not trials and asked:
+        raise SuiteError(f"none of its variants is {' or '.join(asked)}; name one of another suite in full")
     if not trials:
         raise SuiteError("datasets is empty: name at least one, with its variants")
     return Suite(name, _require(table.get("title", name), str, "title"), tuple(trials))
+
+
+def _asked_for(listed: list[str], asked: tuple[str, ...]) -> list[str]:
+    """What the suite lists and the user asked for; and what the user named in full, wherever it is from."""
+    if not asked:
+        return listed
+    others = [v for v in asked if v in zoo.list_variants() and v not in listed]
+    return [v for v in listed if any(fnmatch.fnmatchcase(v, p) for p in asked)] + others
 
 
 def expand(patterns: Iterable[str], known: Iterable[str], what: str) -> list[str]:

@@ -110,7 +110,8 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod                                           # named one by one: torch 2.11's Dynamo takes *inputs for a ctx
     def forward(
-        mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, k: int, row0: int, per_dim: bool
+        mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, k: int, row0: int,
+        per_dim: bool,
     ) -> tuple[Tensor, Tensor]:
         return _forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim)
 
@@ -135,7 +136,8 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        gz: Tensor, gkl: Tensor, mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, row0: int
+        gz: Tensor, gkl: Tensor, mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor,
+        row0: int,
     ) -> tuple[Tensor, ...]:
         return tuple(_backward(gz, gkl, mu, logvar, p_mu, p_logvar, seed, row0))
 

@@ -60,7 +60,8 @@ def test_train_then_look(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_is_written_as_text(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     poem = tmp_path / "poem.txt"
     poem.write_text("to be or not to be that is the question\n" * 40)
-    assert main(["train", "vrae", "--data", f"text:{poem}", "--steps", "2", "--set", "hidden=8", "--out", str(tmp_path / "r")]) == 0
-    assert main(["sample", str(tmp_path / "r"), "-n", "2"]) == 0
+    out = str(tmp_path / "r")
+    assert main(["train", "vrae", "--data", f"text:{poem}", "--steps", "2", "--set", "hidden=8", "--out", out]) == 0
+    assert main(["sample", out, "-n", "2"]) == 0
     drawn = capsys.readouterr().out.rsplit("\n", 2)[0].split("\n---\n")[-1]
     assert set(drawn) <= set(poem.read_text())

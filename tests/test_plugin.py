@@ -1,5 +1,6 @@
-"""A variant is one file: dropped into the folder, or offered by another package, it is listed and tested with no other edit."""
+"""A variant is one file: dropped into the folder, or offered by a package, it is listed, tested and benchmarked unasked."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ class HalfPrice(Variant):
 def copy(tmp_path):
     """A copy of the project's code and of the battery."""
     ignore = shutil.ignore_patterns("__pycache__")
-    for folder in ("zoo", "kernels", "tests/battery"):
+    for folder in ("zoo", "kernels", "benchmarks", "tests/battery"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignore)
     for file in ("pyproject.toml", "tests/conftest.py", "tests/support.py"):
         shutil.copy(ROOT / file, tmp_path / file)
@@ -63,6 +64,19 @@ def test_a_file_dropped_into_the_folder_is_listed_and_tested(copy):
     assert listed(copy) == f"{copy / 'zoo' / '__init__.py'} ['half_price']\n"
     done = battery(copy)
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_it_is_benchmarked_by_a_suite_that_knows_nothing_of_it(copy):
+    (copy / "zoo" / "variants" / "half_price.py").write_text(VARIANT.format(core="..", weight="self.share"))
+    (copy / "tiny.toml").write_text("""
+        budget = { steps = 3 }
+        evaluation = { metrics = ["elbo"] }
+        datasets.digits.variants = "half*"
+    """)
+    done = python(copy, "-m", "benchmarks", "run", "tiny.toml")
+    assert done.returncode == 0 and "half_price" in done.stdout, done.stderr[-3000:]
+    record = json.loads((copy / "results/tiny/digits/half_price/0-cpu.json").read_text())
+    assert record["status"] == "ok" and record["metrics"]["elbo"]["value"] < 0
 
 
 def test_and_found_wanting_where_it_is_wrong(copy):

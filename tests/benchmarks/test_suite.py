@@ -75,14 +75,26 @@ def test_files_that_are_no_suites(tmp_path):
         suite.load(str(broken))
 
 
-def test_choosing_trials(plan):
-    loaded = plan(seeds=[0, 1], datasets={"digits": {"variants": ["vae", "beta_vae", "ae"]}, "lgssm": {"variants": ["vrae"]}})
-    assert {t.variant for t in loaded.select(variants=["*vae"])} == {"vae", "beta_vae"}
-    assert {(t.dataset, t.seed) for t in loaded.select(datasets=["lgssm"], seeds=[1])} == {("lgssm", 1)}
+TWO = {"datasets": {"digits": {"variants": ["vae", "beta_vae", "ae"]}, "lgssm": {"variants": ["vrae"]}}}
+
+
+def chosen(**choice):
+    return {(t.dataset, t.variant, t.seed) for t in suite.parse("test", TWO, **choice).trials}
+
+
+def test_choosing_trials():
+    assert chosen(asked=("*vae",), chosen=("digits",)) == {("digits", "vae", 0), ("digits", "beta_vae", 0)}
+    assert chosen(chosen=("lgs*",), seeds=(1, 7)) == {("lgssm", "vrae", 1), ("lgssm", "vrae", 7)}
     with pytest.raises(SuiteError, match="did you mean 'beta_vae'"):
-        loaded.select(variants=["betavae"])
-    with pytest.raises(SuiteError, match="no seed 7"):
-        loaded.select(seeds=[7])
+        chosen(asked=("betavae",))
+    with pytest.raises(SuiteError, match="did you mean 'digits'"):
+        chosen(chosen=("digit",))
+
+
+def test_any_variant_may_be_asked_for_by_its_name():
+    assert chosen(asked=("iwae",), chosen=("digits",)) == {("digits", "iwae", 0)}
+    with pytest.raises(SuiteError, match="name one of another suite in full"):
+        chosen(asked=("iwa*",))
 
 
 def test_the_harness_names_no_variant():

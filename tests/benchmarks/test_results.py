@@ -1,0 +1,37 @@
+"""What is committed under results/: records that can be read, reports that say what the records say, and not too much of it."""
+
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+
+import zoo
+from benchmarks import record, report
+from benchmarks.metrics import METRICS
+
+RESULTS = Path(__file__).parents[2] / "results"
+SUITES = sorted(p.name for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.is_dir() else []
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_records_hold_known_names_and_finite_numbers(suite):
+    families = {METRICS.get(name).label.split("{")[0] for name in METRICS}
+    for path in record.paths(RESULTS / suite):
+        r = record.read(path)
+        assert path == RESULTS / suite / record.safe(r["dataset"]) / r["variant"] / f"{r['seed']}-{r['env']['device']}.json"
+        assert r["variant"] in zoo.list_variants() and r["suite"] == suite
+        assert set(r["settings"]) <= set(zoo.entry(r["variant"]).settings())
+        for name, m in r["metrics"].items():
+            assert any(name.startswith(f) for f in families) and math.isfinite(m["value"]) and m["unit"]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_the_report_says_what_the_records_say(suite, tmp_path):
+    shutil.copytree(RESULTS / suite, tmp_path / suite, ignore=shutil.ignore_patterns(".work"))
+    report.build(suite, tmp_path)
+    assert (tmp_path / suite / "README.md").read_text() == (RESULTS / suite / "README.md").read_text()
+
+
+def test_results_stay_small():
+    assert sum(p.stat().st_size for p in RESULTS.rglob("*") if p.is_file()) < 20_000_000
