@@ -71,12 +71,12 @@ def title(name: str) -> str:
 
 
 def parse(name: str, table: dict[str, Any], chosen: tuple[str, ...] = (), asked: tuple[str, ...] = (),
-          seeds: Iterable[int] = ()) -> Suite:
+          seeds: tuple[int, ...] = ()) -> Suite:
     """A suite from what its file holds, and from the data sets, variants and seeds chosen.  Raises: SuiteError."""
     _check_keys(table, ("title", "seeds", "budget", "evaluation", "settings", "datasets"), "")
-    seeds = list(seeds) or _require(table.get("seeds", [0]), list, "seeds")
-    if not seeds or any(not isinstance(s, int) or s < 0 for s in seeds) or len(set(seeds)) < len(seeds):
-        raise SuiteError(f"seeds is {seeds}; it must be a list of different integers, 0 or more")
+    drawn = list(seeds) or _require(table.get("seeds", [0]), list, "seeds")
+    if not drawn or any(not isinstance(s, int) or s < 0 for s in drawn) or len(set(drawn)) < len(drawn):
+        raise SuiteError(f"seeds is {drawn}; it must be a list of different integers, 0 or more")
     datasets = _require(table.get("datasets", {}), dict, "datasets")
     chosen_here = expand(chosen or ("*",), datasets, "dataset of the suite") if datasets else []
     expand(asked, zoo.list_variants(), "variant")           # a misspelt one is an error even where another is right
@@ -97,7 +97,7 @@ def parse(name: str, table: dict[str, Any], chosen: tuple[str, ...] = (), asked:
             layers = (table, ""), (here, where), (own, inner)
             settings = _settings(variant, _merge("settings", *layers))
             budget = _build(Budget, _merge("budget", *layers))
-            trials += [Trial(name, dataset, variant, seed, settings, budget, evaluation) for seed in seeds]
+            trials += [Trial(name, dataset, variant, seed, settings, budget, evaluation) for seed in drawn]
     if not trials and asked:
         raise SuiteError(f"none of its variants is {' or '.join(asked)}; name one of another suite in full")
     if not trials:

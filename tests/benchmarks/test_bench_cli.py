@@ -33,7 +33,7 @@ def test_list(capsys):
     (["run", "quik"], "did you mean 'quick'"),
     (["run", "quick", "--datasets", "digit"], "did you mean 'digits'"),
     (["run", "quick", "--variants", "betavae"], "did you mean 'beta_vae'"),
-    (["run", "quick", "--seeds", "99"], "no seed 99"),
+    (["run", "quick", "--seeds", "1,1"], "list of different integers"),
     (["report", "quick"], "zoo-bench run quick"),
 ])
 def test_what_is_wrong_is_said_and_the_status_is_two(arguments, message, tmp_path, capsys):
