@@ -15,6 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 import zoo
+from zoo.training import choose_device
 
 from . import pictures, record, timing
 from .context import Context
@@ -37,8 +38,7 @@ def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out
     A trial that raises is recorded as failed, with its traceback, and tried again by the next run.
     Raises: ProtocolError; ValueError for a results folder of another schema.
     """
-    place = torch.device("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else torch.device(device)
-    trials = list(suite.trials)
+    place, trials = choose_device(device), list(suite.trials)
     record.read_all(out / suite.name)                       # another schema anywhere: refused before anything is written
     finished = {} if rerun else _finished(trials, out, place)
     with tqdm(total=len(trials), initial=len(finished), unit="trial", disable=not progress, dynamic_ncols=True) as bar:

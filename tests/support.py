@@ -5,6 +5,7 @@ Nothing here names a variant: which tests apply to which is read from `zoo.entry
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,32 @@ SPECS = {
 }
 LOCAL = zoo.Entry("local", zoo.Variant, paper="a test", url="", equation="")                  # entry of a test's own variant
 B, K = 7, 3                                                 # a prime that divides no other size here, and not K
+
+
+@dataclass(frozen=True)
+class Correlated:
+    """N(mu, covariance), (..., D) and (..., D, D): a posterior, or a step's prior or posterior, as exact guides need."""
+
+    mu: Tensor
+    covariance: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        return self.mu
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.distributions.MultivariateNormal(self.mu, self.covariance).log_prob(z)
+
+    def at(self, eps: Tensor) -> Tensor:
+        return self.mu + (torch.linalg.cholesky(self.covariance) @ eps.unsqueeze(-1)).squeeze(-1)
+
+    def pair(self, prior: Any, eps: Tensor) -> tuple[Tensor, None]:
+        return self.at(eps), None
+
+    def draw(self, prior: Any, k: int, noise: Any) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.at(noise.normal((k, *self.mu.shape)).to(self.mu.dtype))
+        log_q = self.log_prob(z)
+        return z, (log_q - prior.log_prob(z)).unsqueeze(-1), log_q
 
 
 def kinds(name: str) -> list[str]:

@@ -27,4 +27,4 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_make_target_and_command_that_it_names_exists() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    assert all(re.search(rf"^{t}:", makefile, re.M) for t in re.findall(r"`?make (\w+)", README) if t != "it")
+    assert all(re.search(rf"^{t}:", makefile, re.M) for t in re.findall(r"`?make (\w+)", README))

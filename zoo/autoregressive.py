@@ -35,7 +35,7 @@ class Autoregressive:
         """x (B,T,*frame) -> (K,B), teacher-forced. Entries that `mask` hides cost nothing, but are fed back as zeros."""
         k, b = self.z.shape[:2]
         x = x.transpose(0, 1)
-        previous = shift(self.frames(x, self.z).to(self.z.dtype)).repeat(1, k, 1)
+        previous = shift(self.frames(x, self.z)).repeat(1, k, 1)
         if mask is not None:
             mask = _repeat(mask.transpose(0, 1).expand_as(x), k)
         return self._run(previous, self.state)[0].log_prob(_repeat(x, k), mask).sum(0).view(k, b)
@@ -47,7 +47,7 @@ class Autoregressive:
             p, state = self._run(previous, state)
             x = choose(p)
             out.append(show(p, x)[0])
-            previous = self.frames(x, self.z).to(self.z.dtype)
+            previous = self.frames(x, self.z)
         return torch.stack(out, 1).unflatten(0, self.z.shape[:2])
 
     @property

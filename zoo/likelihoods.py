@@ -43,6 +43,11 @@ class Family(ABC):
     def of(cls, h: Tensor, spec: DataSpec) -> "Family":
         """From a decoder's output (..., params, *shape)."""
 
+    @classmethod
+    def of_flat(cls, h: Tensor, spec: DataSpec) -> "Family":
+        """From a last layer that was not given its shape (..., params * size)."""
+        return cls.of(h.unflatten(-1, (cls.params(spec), *spec.shape)), spec)
+
     @abstractmethod
     def element(self, x: Tensor) -> Tensor: ...
 

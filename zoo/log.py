@@ -13,34 +13,29 @@ COLUMNS = ("loss", "nll", "kl", "elbo", "grad_norm")        # of a step, on the 
 
 
 class Log:
-    """Context of one run. `history` holds the rows so far; those after the step that is resumed from are dropped."""
+    """Context of one run, which begins after `done` steps. `history` is given the rows up to there; later ones are dropped."""
 
-    def __init__(self, out: Path | None, total: int, history: list[dict[str, float]],
+    def __init__(self, out: Path | None, done: int, total: int, history: list[dict[str, float]],
                  on_log: Callable[[dict[str, float]], None] | None, progress: bool, tensorboard: bool) -> None:
-        self.out, self.total, self.history, self.on_log = out, total, history, on_log
-        self.progress, self.tensorboard = progress, tensorboard
+        self.path, self.history, self.on_log = None if out is None else out / "log.jsonl", history, on_log
+        self.bar = tqdm(total=total, initial=done, disable=not progress, unit="step", mininterval=0.5)
         self.writer: Any = None
-
-    def open(self, done: int) -> None:
-        """Begin after `done` steps: a resumed run keeps the rows up to there, a new one starts an empty file."""
-        self.bar = tqdm(total=self.total, initial=done, disable=not self.progress, unit="step", mininterval=0.5)
-        if self.out is None:
+        if self.path is None:
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        path = self.out / "log.jsonl"
-        old = path.read_text().splitlines() if done and path.is_file() else []
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        old = self.path.read_text().splitlines() if done and self.path.is_file() else []
         self.history += [row for row in map(_row, old) if row and row["step"] <= done]
-        path.write_text("".join(json.dumps(row) + "\n" for row in self.history))
-        if self.tensorboard and importlib.util.find_spec("tensorboard"):
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in self.history))
+        if tensorboard and importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
-            self.writer = SummaryWriter(str(self.out / "tensorboard"), purge_step=done)
+            self.writer = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=done)
 
     def write(self, row: dict[str, float]) -> None:
         self.history.append(row)
         shown = {"elbo": f"{row['elbo']:.2f}"} | ({"valid": f"{row['valid_elbo']:.2f}"} if "valid_elbo" in row else {})
         self.bar.set_postfix(shown, refresh=False)
-        if self.out is not None:
-            with (self.out / "log.jsonl").open("a") as file:
+        if self.path is not None:
+            with self.path.open("a") as file:
                 file.write(json.dumps(row) + "\n")
         if self.writer is not None:
             for key, value in row.items():

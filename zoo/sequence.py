@@ -24,7 +24,7 @@ from .likelihoods import Family, family
 from .nets.recurrent import Frames, shift
 from .noise import Default, Noise
 from .spec import DataSpec
-from .variant import Batch, Contract, Terms
+from .variant import Batch, Contract, Terms, check_sizes, within
 
 
 class SequenceVariant(Contract):
@@ -32,8 +32,7 @@ class SequenceVariant(Contract):
 
     def __init__(self, *, spec: DataSpec, latent_dim: int = 16, hidden: int = 128, likelihood: str | None = None) -> None:
         super().__init__()
-        if latent_dim < 1 or hidden < 1:
-            raise ValueError(f"latent_dim is {latent_dim} and hidden {hidden}; both must be at least 1")
+        check_sizes(latent_dim=latent_dim, hidden=hidden)
         self.spec, self.latent_dim, self.hidden, self.family = spec, latent_dim, hidden, family(spec, likelihood)
         self.frames = Frames(spec)
         self.params = self.family.params(spec) * spec.size  # numbers that describe one frame
@@ -75,7 +74,7 @@ class SequenceVariant(Contract):
     # -- for subclasses -------------------------------------------------------------------------------------------------
     def emit(self, h: Tensor) -> Family:
         """A net's last layer (T,N,params) -> likelihood of the frames."""
-        return self.family.of(h.unflatten(-1, (self.family.params(self.spec), *self.spec.shape)), self.spec)
+        return self.family.of_flat(h, self.spec)
 
     # -- the assembly ---------------------------------------------------------------------------------------------------
     @final
@@ -93,7 +92,7 @@ class SequenceVariant(Contract):
         x, mask, n = batch.visible.x, batch.mask, k * _rows(batch)
         assert x is not None
         x = x.transpose(0, 1)
-        features = self._features(x)
+        features = self.frames(x, self._like)
         past, _ = self.past(shift(features))
         context = self.context(features, past, batch.lengths)
         eps = noise.normal((len(x), n, self.latent_dim)).to(self._like.dtype)
@@ -148,31 +147,19 @@ class SequenceVariant(Contract):
             joint = self.join(state, p.at(noise.normal((n, self.latent_dim)).to(self._like.dtype)))
             x = self.emission(stack([joint])).draw(noise)
             frames.append(x[0])
-            previous = self._features(x)
-        out = torch.stack(frames, 1)
-        if given.lengths is None:
-            return out
-        visible = Batch(x=out, lengths=given.lengths).visible.x
-        assert visible is not None
-        return visible
+            previous = self.frames(x, self._like)
+        return within(torch.stack(frames, 1), given.lengths)
 
     @final
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Tensor:
         """Mean of p(x_t | x_<t, z_<=t) along the data, z at the posterior's means. Like batch.x."""
         self.spec.check(batch)
-        mean = self.rollout(batch, 1, Zeros(self.device)).likelihood.mean.transpose(0, 1)
-        out = Batch(x=mean, lengths=batch.lengths).visible.x
-        assert out is not None
-        return out
+        return within(self.rollout(batch, 1, Zeros(self.device)).likelihood.mean.transpose(0, 1), batch.lengths)
 
     @property
     def _like(self) -> Tensor:
         return next(self.parameters())
-
-    def _features(self, x: Tensor) -> Tensor:
-        features = self.frames(x, self._like)
-        return features if self.spec.kind == "tokens" else features.to(self._like.dtype)
 
 
 class Steps(NamedTuple):
@@ -180,7 +167,7 @@ class Steps(NamedTuple):
 
     q: Any
     z: Tensor                                               # (T,K,B,D)
-    likelihood: Family                                  # of (T,N,*frame)
+    likelihood: Family                                      # of (T,N,*frame)
     nll: Tensor                                             # (T,K,B), zero past the end; kl and log_w too
     kl: Tensor
     log_w: Tensor

@@ -113,13 +113,18 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     total = steps if steps is not None else math.ceil((20 if epochs is None else epochs) * per_epoch)
     recipe = Recipe(total, batch_size, lr, lr if final_lr is None else final_lr, weight_decay, warmup, clip, ema, precision,
                     evaluate_every or max(per_epoch, 100), early_stopping)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     data.check()
-    run = Run(model.to(device), data, recipe, seed, None if out is None else Path(out))
+    run = Run(model.to(choose_device(device)), data, recipe, seed, None if out is None else Path(out))
     if resume:
         run.restore()
-    return run.fit(checkpoint_every, Log(run.out, total, run.result.history, on_log, progress, tensorboard))
+    with Log(run.out, run.result.steps, total, run.result.history, on_log, progress, tensorboard) as log:
+        run.fit(checkpoint_every, log)
+    return run.finish()
+
+
+def choose_device(name: torch.device | str) -> torch.device:
+    """The device of this name; `auto` is a GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
 
 
 class Run:
@@ -127,6 +132,7 @@ class Run:
 
     def __init__(self, model: Contract, data: Dataset, recipe: Recipe, seed: int, out: Path | None) -> None:
         self.model, self.recipe, self.seed, self.out = model, recipe, seed, out
+        self.checkpoint = None if out is None else out / "checkpoint.safetensors"
         self.device = model.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
         named = list(model.named_parameters())
@@ -142,6 +148,7 @@ class Run:
         self.step_tensor = torch.zeros((), device=self.device)
         self.result = Result()
         self.since_best = 0
+        self.permutation: Tensor | None = None              # of the epoch at hand: derived, never saved
 
     # -- one step -------------------------------------------------------------------------------------------------------
     def step(self) -> None:
@@ -151,8 +158,8 @@ class Run:
         batch = self.train.batch(self._order(done), noise)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bf16"):
             terms = self.model(batch, noise=noise)
-            weight = ((self.step_tensor + 1) / max(r.warmup, 1)).clamp(max=1)
-            loss = self.model.objective(terms.tempered(weight) if r.warmup else terms, self.step_tensor).mean()
+            warmed = terms.tempered(((self.step_tensor + 1) / r.warmup).clamp(max=1)) if r.warmup else terms
+            loss = self.model.objective(warmed, self.step_tensor).mean()
             critic = self.model.adversary_loss(terms, noise)
         norm = self._descend(self.optimiser, self.ours, loss, done, r.clip)
         if critic is not None:
@@ -181,35 +188,31 @@ class Run:
     def _order(self, done: int) -> Tensor:
         """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""
         epoch, i = divmod(done, self.per_epoch)
-        if i == 0 or not hasattr(self, "_permutation"):
+        if i == 0 or self.permutation is None:
             generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
-            self._permutation = torch.randperm(len(self.train), generator=generator).to(self.device)
-        return self._permutation[i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
+            self.permutation = torch.randperm(len(self.train), generator=generator).to(self.device)
+        return self.permutation[i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
 
     # -- the loop -------------------------------------------------------------------------------------------------------
-    def fit(self, checkpoint_every: int, log: "Log") -> Result:
+    def fit(self, checkpoint_every: int, log: Log) -> None:
         r, result, began, seen = self.recipe, self.result, time.perf_counter(), self.result.steps
         before = result.seconds
         self.model.train()
-        log.open(result.steps)
-        with log:
-            while result.steps < r.steps and not result.stopped_early:
-                self.step()
-                done = result.steps
-                evaluate, last = done % r.evaluate_every == 0, done == r.steps
-                keep = self.out is not None and (done % checkpoint_every == 0 or last)
-                if done % LOG_ROWS == 0 or evaluate or last or keep:         # a checkpoint is read before it is kept: no NaN
-                    row = self._read(seen, done)
-                    if evaluate or last:
-                        row["valid_elbo"] = self._evaluate(done)
-                    result.seconds = before + time.perf_counter() - began
-                    log.write({**row, "seconds": result.seconds})
-                    seen = done
-                if self.out is not None and (keep or result.stopped_early):
-                    write_checkpoint(self, self.out / "checkpoint.safetensors")
-                log.advance(done)
-        self._finish()
-        return result
+        while result.steps < r.steps and not result.stopped_early:
+            self.step()
+            done = result.steps
+            evaluate, last = done % r.evaluate_every == 0, done == r.steps
+            keep = self.checkpoint is not None and (done % checkpoint_every == 0 or last)
+            if done % LOG_ROWS == 0 or evaluate or last or keep:         # a checkpoint is read before it is kept: no NaN
+                row = self._read(seen, done)
+                if evaluate or last:
+                    row["valid_elbo"] = self._evaluate(done)
+                result.seconds = before + time.perf_counter() - began
+                log.write({**row, "seconds": result.seconds})
+                seen = done
+            if self.checkpoint is not None and (keep or result.stopped_early):
+                write_checkpoint(self, self.checkpoint)
+            log.advance(done)
 
     def _read(self, since: int, done: int) -> dict[str, float]:
         """Means of the rows of steps since + 1 .. done.  Raises: DivergenceError."""
@@ -218,8 +221,8 @@ class Run:
         if bad:
             values = dict(zip(COLUMNS, rows[bad[0]].tolist(), strict=True))
             wrong = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not math.isfinite(v))
-            saved = None if self.out is None else self.out / "checkpoint.safetensors"
-            kept = f"the last good checkpoint is {saved}" if saved and saved.is_file() else "no checkpoint was written before"
+            saved = self.checkpoint is not None and self.checkpoint.is_file()
+            kept = f"the last good checkpoint is {self.checkpoint}" if saved else "no checkpoint was written before"
             raise DivergenceError(f"step {since + bad[0] + 1}: {wrong} (all terms: {values}); {kept}. "
                                   "Lower lr or clip, or look for outliers in the data.")
         return {"step": done, "epoch": done / self.per_epoch, "lr": self.recipe.rate(done),
@@ -247,13 +250,15 @@ class Run:
         finally:
             self._put(kept)
 
-    def _finish(self) -> None:
+    def finish(self) -> Result:
+        """Leave in the model, and in `out`, the weights that count: averaged, and the best where training stops early."""
         self.model.eval()
         self._put(self.average)
         if self.best:
             self.model.load_state_dict(self.best)
         if self.out is not None:
             save(self.model, self.out / "model.safetensors")
+        return self.result
 
     @torch.no_grad()
     def _put(self, values: list[Tensor]) -> None:
@@ -262,9 +267,8 @@ class Run:
 
     def restore(self) -> None:
         """Continue from the checkpoint in `out`, if there is one.  Raises: ValueError if it is of another run."""
-        assert self.out is not None
-        if (self.out / "checkpoint.safetensors").is_file():
-            read_checkpoint(self, self.out / "checkpoint.safetensors")
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            read_checkpoint(self, self.checkpoint)
 
 
 @torch.no_grad()

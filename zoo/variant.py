@@ -63,6 +63,20 @@ class Batch:
         return Batch(*(None if v is None else v.to(device) for v in (self.x, self.label, self.observed, self.lengths)))
 
 
+def within(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """x (B,T,*frame), zero past the end; as it is where there are no lengths."""
+    visible = Batch(x=x, lengths=lengths).visible.x
+    assert visible is not None
+    return visible
+
+
+def check_sizes(**sizes: int) -> None:
+    """Raises: ValueError naming the setting that is below 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name} is {size}; it must be at least 1")
+
+
 @dataclass(frozen=True)
 class Terms:
     """One forward pass, in nats and per example. The harness reads these, never the loss."""
@@ -166,8 +180,7 @@ class Variant(Contract):
                  hidden: int = 256, net: str = "auto", encoder: nn.Module | None = None, decoder: nn.Module | None = None,
                  likelihood: str | None = None) -> None:
         super().__init__()
-        if latent_dim < 1 or hidden < 1:
-            raise ValueError(f"latent_dim is {latent_dim} and hidden {hidden}; both must be at least 1")
+        check_sizes(latent_dim=latent_dim, hidden=hidden)
         self.spec, self.latent_dim, self.family = spec, latent_dim, family(spec, likelihood)
         code = 2 * latent_dim if code is None else code
         self.encoder = encoder or nets.encoder(net, spec, code, hidden, condition)
@@ -211,7 +224,7 @@ class Variant(Contract):
     @torch.no_grad()
     def decode(self, z: Tensor, label: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
         given = self.conditions(len(z), label, lengths, Default(z.device))
-        return self._finish(self.likelihood(z.unsqueeze(0), given).mean[0], given)
+        return within(self.likelihood(z.unsqueeze(0), given).mean[0], given.lengths)
 
     @final
     @torch.no_grad()
@@ -224,15 +237,11 @@ class Variant(Contract):
         noise = noise or Default(self.device)
         given = self.conditions(n, label, lengths, noise)
         p = self.likelihood(self.prior(given).sample(n, noise).unsqueeze(0), given)
-        return self._finish((p.draw(noise) if observe or self.spec.sequence else p.mean)[0], given)
+        return within((p.draw(noise) if observe or self.spec.sequence else p.mean)[0], given.lengths)
 
     @final
     @torch.no_grad()
     def reconstruct(self, batch: Batch) -> Tensor:
         self.spec.check(batch)
         z = self.posterior(batch.visible).mean
-        return self._finish(self.likelihood(z.unsqueeze(0), batch.given).mean[0], batch.given)
-
-    def _finish(self, x: Tensor, given: Batch) -> Tensor:
-        """Zero past the end."""
-        return x if given.lengths is None else replace(given, x=x).visible.x  # type: ignore[return-value]
+        return within(self.likelihood(z.unsqueeze(0), batch.given).mean[0], batch.lengths)

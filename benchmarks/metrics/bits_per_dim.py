@@ -1,6 +1,6 @@
 """The ELBO as a code length."""
 
-import math
+from zoo import likelihoods
 
 from ..context import Context, mean_and_error
 from . import Measured, metric
@@ -13,5 +13,5 @@ def bits_per_dim(context: Context) -> Measured:
     Only of discrete data, where p(x|z) is a probability: a density has no such unit.
     Source: Theis et al. 2016, section 3.1.
     """
-    value, stderr = mean_and_error(-context.elbo / math.log(2), context.dimensions)
+    value, stderr = (likelihoods.bits_per_dim(nats, 1) for nats in mean_and_error(-context.elbo, context.dimensions))
     return Measured(value, stderr, len(context.elbo))

@@ -7,15 +7,14 @@ Real variants become this model by an own linear decoder; golden values were com
 """
 
 import math
-from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 import zoo
-from tests.support import LOCAL, Given, cubature, standard_error
+from tests.support import LOCAL, Correlated, Given, cubature, standard_error
 from zoo.likelihoods import Gaussian
 from zoo.noise import Generated
 
@@ -26,26 +25,6 @@ PRECISION = W.T @ W + S2 * torch.eye(2, dtype=F64)                              
 X = torch.cos(torch.arange(6, dtype=F64)[:, None] + 0.5 * torch.arange(4, dtype=F64))
 SPEC = zoo.DataSpec((4,), "real")
 LOG_P = MultivariateNormal(M, W @ W.T + S2 * torch.eye(4, dtype=F64)).log_prob(X)
-
-
-@dataclass(frozen=True)
-class Correlated:
-    """A Gaussian posterior with a full covariance: (B,D), (D,D)."""
-
-    mu: Tensor
-    covariance: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        return self.mu
-
-    def log_prob(self, z):
-        return MultivariateNormal(self.mu, self.covariance).log_prob(z)
-
-    def draw(self, prior, k, noise):
-        z = self.mu + noise.normal((k, *self.mu.shape)).double() @ torch.linalg.cholesky(self.covariance).T
-        log_q = self.log_prob(z)
-        return z, (log_q - prior.log_prob(z)).unsqueeze(-1), log_q
 
 
 class LinearDecoder(nn.Module):

@@ -6,15 +6,13 @@ The exact guide, from the filter run backwards, is q(z_t | z_{t-1}, x_{t:T}) = N
 where N(p_t, P) is the prior of the step. Any frame masked, counted twice, or read one step late moves log w.
 """
 
-from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.distributions import MultivariateNormal
+from torch import nn
 
 import zoo
-from tests.support import LOCAL, Given, cubature, standard_error
+from tests.support import LOCAL, Correlated, Given, cubature, standard_error
 from zoo.data import lgssm
 from zoo.likelihoods import Gaussian
 from zoo.noise import Generated
@@ -26,27 +24,6 @@ Q, R = torch.tensor([0.3, 0.2], dtype=F64).diag(), torch.tensor([0.5, 0.4, 0.6],
 M0, P0 = torch.tensor([0.5, -0.5], dtype=F64), torch.tensor([1.0, 2.0], dtype=F64).diag()
 LOG_P = {5: -16.8117082209, 8: -27.5631842281}                              # golden: Kalman's filter, and the joint Gaussian
 FILTERED = {5: -17.3539611140, 8: -28.9224284792}                           # golden: ELBO of the locally optimal guide
-
-
-@dataclass(frozen=True)
-class Correlated:
-    """N(mu, covariance), (..., 2) and (..., 2, 2)."""
-
-    mu: Tensor
-    covariance: Tensor
-
-    @property
-    def mean(self) -> Tensor:
-        return self.mu
-
-    def log_prob(self, z):
-        return MultivariateNormal(self.mu, self.covariance).log_prob(z)
-
-    def at(self, eps):
-        return self.mu + (torch.linalg.cholesky(self.covariance) @ eps.unsqueeze(-1)).squeeze(-1)
-
-    def pair(self, prior, eps):
-        return self.at(eps), None
 
 
 class StateSpace(zoo.SequenceVariant):

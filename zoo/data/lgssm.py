@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..spec import DataSpec
-from ..variant import Batch
+from ..variant import Batch, within
 from .core import Dataset, Split, divide, sizes
 from .names import register_dataset
 
@@ -48,9 +48,7 @@ def simulate(n: int, seed: int) -> Split:
     for noise in state_noise[1:]:
         z.append(z[-1] @ A.mT + noise @ Q.sqrt())
     x = torch.stack(z, 1) @ C.mT + frame_noise.transpose(0, 1) @ R.sqrt()
-    visible = Batch(x.float(), lengths=lengths).visible.x
-    assert visible is not None
-    return Split(visible, lengths=lengths)
+    return Split(within(x.float(), lengths), lengths=lengths)
 
 
 def log_likelihood(batch: Batch) -> Tensor:

@@ -8,7 +8,7 @@ from .mlp import one_hot
 
 
 class Frames(nn.Module):
-    """Frames as a net reads them: flattened, tokens one-hot. (..., *frame) -> (..., width)."""
+    """Frames as a net reads them: flattened, tokens one-hot, in the net's dtype. (..., *frame) -> (..., width)."""
 
     def __init__(self, spec: DataSpec) -> None:
         super().__init__()
@@ -16,11 +16,10 @@ class Frames(nn.Module):
         self.width = spec.size if spec.vocabulary is None else spec.vocabulary
 
     def forward(self, x: Tensor, like: Tensor) -> Tensor:
-        """`like` gives tokens their dtype, a net's parameter for instance."""
+        """`like` has the dtype: a parameter of the net, for instance."""
         if self.spec.kind == "tokens":
-            assert self.spec.vocabulary is not None
-            return one_hot(x, self.spec.vocabulary).to(like.dtype)
-        return x.flatten(x.dim() - len(self.spec.shape))
+            return one_hot(x, self.width).to(like.dtype)
+        return x.flatten(x.dim() - len(self.spec.shape)).to(like.dtype)
 
 
 def shift(x: Tensor) -> Tensor:

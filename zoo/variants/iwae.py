@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from ..registry import register
-from ..variant import Terms, Variant
+from ..variant import Terms, Variant, check_sizes
 
 
 @register("iwae", paper="Burda et al., Importance Weighted Autoencoders, ICLR 2016", url="https://arxiv.org/abs/1509.00519",
@@ -20,8 +20,7 @@ class IWAE(Variant):
 
     def __init__(self, *, k: int = 5, **common: Any) -> None:
         super().__init__(**common)
-        if k < 1:
-            raise ValueError(f"k is {k}; at least 1 sample is needed")
+        check_sizes(k=k)
         self.train_samples = k
 
     def objective(self, terms: Terms, step: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from ..registry import register
-from ..variant import Terms, Variant
+from ..variant import Terms, Variant, check_sizes
 
 
 @register("miwae", paper="Mattei & Frellsen, MIWAE: Deep Generative Modelling and Imputation, ICML 2019",
@@ -23,8 +23,7 @@ class MIWAE(Variant):
 
     def __init__(self, *, k: int = 20, **common: Any) -> None:
         super().__init__(**common)
-        if k < 1:
-            raise ValueError(f"k is {k}; at least 1 sample is needed")
+        check_sizes(k=k)
         self.train_samples = k
 
     def objective(self, terms: Terms, step: Tensor) -> Tensor:

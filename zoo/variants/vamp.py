@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..distributions import DiagonalGaussian, Mixture
 from ..registry import register
-from ..variant import Batch, Terms, Variant
+from ..variant import Batch, Terms, Variant, check_sizes
 
 
 @register("vamp", paper="Tomczak & Welling, VAE with a VampPrior, AISTATS 2018", url="https://arxiv.org/abs/1705.07120",
@@ -26,8 +26,7 @@ class Vamp(Variant):
 
     def __init__(self, *, components: int = 500, **common: Any) -> None:
         super().__init__(**common)
-        if components < 1:
-            raise ValueError(f"components is {components}; at least 1 pseudo-input is needed")
+        check_sizes(components=components)
         self.pseudo_inputs = nn.Parameter(torch.empty(components, *self.spec.shape))
         if self.spec.kind == "real":
             nn.init.normal_(self.pseudo_inputs)

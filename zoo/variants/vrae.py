@@ -49,4 +49,4 @@ class VRAE(Variant):
         return -terms.elbo
 
     def _frame(self, h: Tensor) -> Family:
-        return self.family.of(self.to_x(h).unflatten(-1, (self.family.params(self.spec), *self.spec.shape)), self.spec)
+        return self.family.of_flat(self.to_x(h), self.spec)
