@@ -65,3 +65,10 @@ def test_text_is_written_as_text(tmp_path, capsys: pytest.CaptureFixture[str]) -
     assert main(["sample", out, "-n", "2"]) == 0
     drawn = capsys.readouterr().out.rsplit("\n", 2)[0].split("\n---\n")[-1]
     assert set(drawn) <= set(poem.read_text())
+
+
+def test_a_model_with_a_latent_a_step_has_a_map_and_no_traversal(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "r")
+    assert main(["train", "vrnn", "--data", "digit_rows", "--steps", "2", "--set", "hidden=8", "--out", out]) == 0
+    assert main(["map", out]) == 0
+    assert main(["traverse", out]) == 2 and "no one code to move" in capsys.readouterr().err

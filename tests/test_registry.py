@@ -1,5 +1,9 @@
 """Names, and what is refused at registration."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 import zoo
@@ -84,3 +88,20 @@ def test_an_unknown_name_lists_what_is_near_or_else_all():
     assert nearest("qqqqq", ["vae", "iwae"]) == "; known: iwae, vae"
     with pytest.raises(LookupError, match="unknown thing 'x'; known: none"):
         Registry("thing").get("x")
+
+
+def test_a_taken_name_is_refused_where_it_is_taken_even_before_any_look_up():
+    code = """
+import zoo
+try:
+    @zoo.register("vae", paper="p", url="https://example.org", equation="eq. 1")
+    class Mine(zoo.Variant):
+        def objective(self, terms, step): ...
+except ValueError as error:
+    print(error)
+print(len(zoo.list_variants()))
+"""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    said, count = done.stdout.splitlines()
+    assert "'vae' is already registered" in said and int(count) == len(zoo.list_variants())

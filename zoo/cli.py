@@ -186,6 +186,8 @@ def traverse(args: argparse.Namespace) -> None:
     start = torch.zeros(1, model.latent_dim)                # the prior's centre, where no data are known
     if _run(args.checkpoint):
         start = model.encode(_data(args).test.batch(slice(args.seed, args.seed + 1)))
+    if start.dim() == 3:
+        raise ValueError(f"{model.name} has a latent at every step: there is no one code to move; see `zoo sample`")
     z = start.repeat(n, steps, 1)
     for i in range(n):
         z[i, :, i] = torch.linspace(-3, 3, steps)
@@ -197,11 +199,17 @@ def map_(args: argparse.Namespace) -> None:
     import torch
 
     from . import pictures
+    from .variant import within
     model, data = _open(args.checkpoint), _data(args)
-    codes = torch.cat([model.encode(data.test.batch(slice(i, i + 500), _noise(i))) for i in range(0, len(data.test), 500)])
-    if codes.dim() == 3:                                    # a latent a step: the average along the sequence
-        codes = codes.mean(1)
-    pictures.latent_map(codes, data.test.label).savefig(_target(args, "map.png"))
+    codes = []
+    for i in range(0, len(data.test), 500):
+        batch = data.test.batch(slice(i, i + 500), _noise(i))
+        z = model.encode(batch)
+        if z.dim() == 3:                                    # a latent a step: the average over the sequence's own steps
+            inside = batch.inside(z.shape[1])
+            z = within(z, batch.lengths).sum(1) / inside.sum(1, keepdim=True)
+        codes.append(z)
+    pictures.latent_map(torch.cat(codes), data.test.label).savefig(_target(args, "map.png"))
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------

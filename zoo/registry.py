@@ -68,7 +68,7 @@ class Registry(Generic[T]):
 
     def add(self, name: str, entry: T) -> T:
         """Raises: ValueError if the name is taken."""
-        if name in self._known:
+        if name in self._entries:                           # filled first: a taken name is refused here, not at some look-up
             raise ValueError(f"{self.what} {name!r} is already registered (as {self._known[name]!r}): choose another name")
         self._known[name] = entry
         return entry
