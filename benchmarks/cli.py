@@ -24,7 +24,8 @@ RESULTS/<suite>/<data set>/<variant>/<seed>-<device>.json, and at the end the re
 
 A finished trial is not run again; an interrupted one is resumed from its checkpoint; one that fails is recorded with its
 traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
-was written, the command says what changed and stops: --rerun replaces the record, --out keeps it.
+was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
+RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -46,7 +47,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
     run.add_argument("--data-root", metavar="FOLDER", help="the data folder; else $ZOO_DATA, else ./data")
     run.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
-    run.add_argument("--rerun", action="store_true", help="run finished trials again and replace their records")
+    again = run.add_mutually_exclusive_group()
+    again.add_argument("--rerun", action="store_true", help="train and measure finished trials again")
+    again.add_argument("--remeasure", action="store_true", help="measure finished trials again, with the models that were kept")
     run.add_argument("--json", action="store_true", help="print the records, one JSON object a line, instead of tables")
     run.set_defaults(do=_run)
 
@@ -79,7 +82,8 @@ def _run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin are 15 times slower on a busy machine
     from . import harness, report, suite, table
     chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
-    records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun)
+    records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun,
+                          remeasure=args.remeasure)
     if args.json:
         for record in records:
             print(json.dumps(record))

@@ -18,7 +18,7 @@ from zoo.noise import Noise, fold, keyed
 from .protocol import Budget, Evaluation
 
 EVALUATION = 7                                              # a stream of the seed that training does not draw from
-ELBO, IWAE, SAMPLES, SHOWN = range(4)                       # and its branches
+ELBO, IWAE, SAMPLES, SHOWN, DRAWS = range(5)                # and its branches
 NUMBERS = 1 << 22                                           # of x, over all rows of one forward pass: bounds the memory
 
 
@@ -100,11 +100,34 @@ class Context:
     @cached_property
     def codes(self) -> Tensor:
         """(N,D) posterior means of the test split; of models with a latent a step, the (frames,D) of all its frames."""
+        return self.codes_of(self.test)
+
+    @cached_property
+    def train_codes(self) -> Tensor:
+        """The same of the first `labelled` training examples."""
+        return self.codes_of(self.data.train.head(self.evaluation.labelled).to(self.device))
+
+    def codes_of(self, split: zoo.Split) -> Tensor:
         found = []
-        for batch, _ in self.blocks(self.test, self.rows, SHOWN):
+        for batch, _ in self.blocks(split, self.rows, SHOWN):
             z = self.model.encode(batch)
             found.append(z[batch.inside(z.shape[1])] if z.dim() == 3 else z)
         return torch.cat(found).cpu()
+
+    @cached_property
+    @torch.no_grad()
+    def draws(self) -> Tensor:
+        """(N,D) z ~ q(z|x), one for each test example (a latent a step: for each frame): the aggregate posterior."""
+        found = []
+        for batch, noise in self.blocks(self.test, self.rows, DRAWS):
+            z = self.model(batch, 1, noise).z[0]
+            found.append(z[batch.inside(z.shape[1])] if z.dim() == 3 else z)
+        return torch.cat(found).cpu()
+
+    @cached_property
+    def reconstructions(self) -> Tensor:
+        """(N,*shape) means of p(x|z) at the posterior's mean, of the test split."""
+        return torch.cat([self.model.reconstruct(batch).cpu() for batch, _ in self.blocks(self.test, self.rows, SHOWN)])
 
     @cached_property
     def samples(self) -> zoo.Batch:

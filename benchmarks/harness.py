@@ -1,20 +1,24 @@
-"""Suite -> trials -> one record each. A finished trial is never run again, a killed one resumed, a failing one survived."""
+"""Suite -> trials -> one record each. A finished trial is never run again, a killed one resumed, a failing one survived.
+
+What a trial trains is kept under RESULTS/<suite>/models/, so that a new metric or another evaluation needs no training.
+"""
 
 import hashlib
 import json
 import shutil
 import time
 import traceback
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 import zoo
+from zoo.store import write_atomically
 from zoo.training import choose_device
 
 from . import pictures, record, timing
@@ -32,15 +36,17 @@ class ProtocolError(ValueError):
 
 
 def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out: Path = Path("results"), rerun: bool = False,
-        progress: bool = True) -> list[Record]:
+        remeasure: bool = False, progress: bool = True) -> list[Record]:
     """Run what has not been run, and return the records of all trials, in the suite's order.
 
+    rerun        train and measure finished trials again
+    remeasure    measure finished trials again; train only those whose models were not kept
     A trial that raises is recorded as failed, with its traceback, and tried again by the next run.
     Raises: ProtocolError; ValueError for a results folder of another schema.
     """
     place, trials = choose_device(device), list(suite.trials)
     record.read_all(out / suite.name)                       # another schema anywhere: refused before anything is written
-    finished = {} if rerun else _finished(trials, out, place)
+    finished = {} if rerun or remeasure else _finished(trials, out, place)
     with tqdm(total=len(trials), initial=len(finished), unit="trial", disable=not progress, dynamic_ncols=True) as bar:
         runner, records = _Runner(suite, place, data_root, out, rerun, bar), []
         for trial in trials:
@@ -63,8 +69,9 @@ def _finished(trials: list[Trial], out: Path, device: torch.device) -> dict[str,
             if changed := record.differences(old, trial):
                 conflicts.append(f"  {path}: {'; '.join(changed)}")
     if conflicts:
-        raise ProtocolError("these records were made by another protocol than the suite's of now:\n" + "\n".join(conflicts)
-                            + "\n--rerun replaces them; --out FOLDER leaves them and writes elsewhere")
+        raise ProtocolError("these records were made by another protocol than the suite's of now:\n"
+                            + "\n".join(conflicts) + "\n--rerun trains and measures them again; --remeasure keeps the models "
+                            "of those whose training is the same; --out FOLDER leaves them and writes elsewhere")
     return finished
 
 
@@ -78,57 +85,70 @@ class _Runner:
     def trial(self, trial: Trial) -> Record | None:
         """Run a trial and write its record; None where the variant does not take such data."""
         self.bar.set_postfix_str(str(trial))
-        work, began = self._work(trial), time.perf_counter()
+        place, began = self._place(trial), time.perf_counter()
         if self.rerun:
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(place, ignore_errors=True)
         made: Record = {
             "schema": record.SCHEMA, "suite": trial.suite, "dataset": trial.dataset, "variant": trial.variant,
             "seed": trial.seed, **record.protocol(trial), "status": "ok", "traceback": None, "metrics": {},
             "env": record.environment(self.device), "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": 0.0, "curve": [], "data_sha256": None,
+            "seconds": 0.0, "training": None, "curve": [], "data_sha256": None,
         }
+        items: dict[str, Tensor] = {}
         try:
             data = self.load_dataset(trial.dataset)
             if reason := zoo.entry(trial.variant).why_not(data.spec):
                 self.bar.write(f"skipped {trial}: {reason}")
                 return None
             made["data_sha256"] = data.sha256
-            context = self._train(trial, data, work, made)
+            model, made["training"], made["curve"] = self._trained(trial, data, place)
             self.bar.set_postfix_str(f"{trial}, evaluation")
-            made["metrics"] = measure(context)
+            began = time.perf_counter()
+            context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"])
+            made["metrics"], items = measure(context)
             if trial.seed == self.suite.first_seed:
                 pictures.draw(context, pictures.stem(self.out / trial.suite, trial.dataset, trial.variant))
         except Exception:                                   # whatever a model, a data set or a metric does: the others go on
             said = traceback.format_exc().replace(f"{record.ROOT}/", "")
             made |= {"status": "failed", "traceback": said, "metrics": {}}
             self.bar.write(f"failed {trial}: {said.strip().splitlines()[-1]}")
-        made["seconds"] = round(made["seconds"] + time.perf_counter() - began, 2)
+            if made["training"] is None:
+                shutil.rmtree(place, ignore_errors=True)
+        made["seconds"] = round(time.perf_counter() - began, 2)
         made["env"]["load_after"] = record.load()
-        record.write(record.path_of(self.out, trial, self.device), made)
-        shutil.rmtree(work, ignore_errors=True)
-        with suppress(OSError):                             # not empty: another trial's, to be resumed
-            work.parent.rmdir()
+        path = record.path_of(self.out, trial, self.device)
+        record.write_items(path, items)
+        record.write(path, made)
         return made
 
-    def _train(self, trial: Trial, data: zoo.Dataset, work: Path, made: Record) -> Context:
-        """-> the trained model with what metrics need. Adds the curve, and the seconds of earlier, killed runs."""
+    def _trained(self, trial: Trial, data: zoo.Dataset, place: Path) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
+        """-> the trained model, what its training took, its curve: as they were kept, or made now, or resumed."""
+        done = place / "trained.json"
+        if done.is_file():
+            kept = json.loads(done.read_text())
+            return zoo.load(place / "model.safetensors", device=self.device), kept["training"], kept["curve"]
+
         def on_log(row: dict[str, float]) -> None:
             self.bar.set_postfix_str(f"{trial}, step {row['step']:.0f}/{trial.budget.steps}, elbo {row['elbo']:.1f}")
 
         model = zoo.create(trial.variant, data.spec, seed=trial.seed, **trial.settings)
+        environment = record.environment(self.device)
         timing.forget_peak(self.device)
-        began = time.perf_counter()
-        result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.device, out=work, resume=True,
+        result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.device, out=place, resume=True,
                          on_log=on_log, checkpoint_every=max(100, trial.budget.steps // 10), progress=False, tensorboard=False)
-        made["seconds"] = max(0.0, result.seconds - (time.perf_counter() - began))
-        made["curve"] = _thinned(result.history)
-        return Context(model, data, trial.budget, trial.evaluation, trial.seed, timing.peak_bytes(self.device))
+        environment["load_after"] = record.load()
+        training = {"seconds": round(result.seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": environment}
+        curve = _thinned(result.history)
+        write_atomically(done, json.dumps({"training": training, "curve": curve}, indent=1).encode())
+        (place / "checkpoint.safetensors").unlink()
+        return model, training, curve
 
-    def _work(self, trial: Trial) -> Path:
-        """Where an unfinished trial's checkpoint is kept: under its protocol's digest, so that no other one is resumed."""
-        digest = hashlib.sha256(json.dumps(record.protocol(trial), sort_keys=True).encode()).hexdigest()[:8]
-        name = f"{record.safe(trial.dataset)}-{trial.variant}-{trial.seed}-{self.device.type}-{digest}"
-        return self.out / trial.suite / ".work" / name
+    def _place(self, trial: Trial) -> Path:
+        """Where a trial's model is kept: under a digest of what it depends on, so that no other one is taken for it."""
+        settings = json.dumps({k: v for k, v in record.protocol(trial).items() if k != "evaluation"}, sort_keys=True)
+        name = "-".join([record.safe(trial.dataset), trial.variant, str(trial.seed), self.device.type,
+                         hashlib.sha256(settings.encode()).hexdigest()[:8]])
+        return self.out / trial.suite / "models" / name
 
 
 def _thinned(history: list[dict[str, float]]) -> list[dict[str, float]]:

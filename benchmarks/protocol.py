@@ -29,6 +29,7 @@ class Evaluation:
     iwae_examples: int = 250                                # of the test split, from its start
     samples: int = 1000                                     # drawn from the model for the Fréchet distance
     extractor: str = "random_projection"                    # its feature space
+    labelled: int = 1000                                    # training examples that probes and clusterings learn from
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,8 @@
-"""One JSON file for each trial: results/<suite>/<dataset>/<variant>/<seed>-<device>.json."""
+"""One JSON file for each trial, results/<suite>/<dataset>/<variant>/<seed>-<device>.json; beside it, as .npz, the values of
+single examples, for comparisons in pairs."""
 
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -11,13 +13,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from zoo.store import write_atomically
 
 from .protocol import Trial
 
-SCHEMA = "vae-zoo.record/1"
+SCHEMA = "vae-zoo.record/2"
 ROOT = Path(__file__).parent.parent
 Record = dict[str, Any]
 
@@ -66,12 +70,32 @@ def read_all(folder: Path) -> list[Record]:
 
 
 def paths(folder: Path) -> Iterator[Path]:
-    yield from sorted(p for p in folder.glob("*/*/*.json") if not p.relative_to(folder).parts[0].startswith("."))
+    yield from sorted(p for p in folder.glob("*/*/*.json") if p.relative_to(folder).parts[0] != "models")
 
 
 def write(path: Path, record: Record) -> None:
     """Raises: OSError; ValueError for NaN or Inf."""
     write_atomically(path, (json.dumps(record, indent=1, allow_nan=False) + "\n").encode())
+
+
+def write_items(path: Path, items: dict[str, Tensor]) -> None:
+    """The values of single test examples, by metric, beside the record at `path`: float32, (N,) each. None: no file."""
+    beside = path.with_suffix(".npz")
+    if not items:
+        beside.unlink(missing_ok=True)
+        return
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: v.to(torch.float32).cpu().numpy() for name, v in items.items()})  # type: ignore[arg-type]
+    write_atomically(beside, buffer.getvalue())
+
+
+def read_items(path: Path) -> dict[str, np.ndarray]:
+    """What `write_items` wrote beside the record at `path`; empty where there is none."""
+    beside = path.with_suffix(".npz")
+    if not beside.is_file():
+        return {}
+    with np.load(beside) as file:
+        return dict(file)
 
 
 # -- where it ran

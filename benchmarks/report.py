@@ -77,7 +77,7 @@ def _facts(records: list[Record]) -> str:
     seeds = ", ".join(str(seed) for seed in sorted({r["seed"] for r in records}))
     steps = sorted({r["budget"]["steps"] for r in records})
     span = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
-    e, seconds = records[0]["evaluation"], sum(r["seconds"] for r in records)
+    e, seconds = records[0]["evaluation"], sum(r["seconds"] + r["training"]["seconds"] for r in records)
     took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
     return (f"Seeds: {seeds}. {span} steps of training. IWAE: {e['iwae_k']} samples, {e['iwae_examples']:,} test examples at "
             f"most. Fréchet distance: {e['samples']:,} samples. {took} in all. Data SHA-256 {records[0]['data_sha256'][:12]}.")

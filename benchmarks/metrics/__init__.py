@@ -1,8 +1,10 @@
 """Metrics by name. One metric, or one family, a file here; a new file needs no other edit.
 
-    @metric("elbo", unit="nats", better="higher", needs=["bound"])
+    @metric("elbo", unit="nats", better="higher", group="likelihood", needs=["bound"])
     def elbo(context: Context) -> Measured:
         '''What, in one line; formula; source.'''
+
+A family whose values come from one pass returns a dictionary, label -> Measured; every label begins with the metric's name.
 
 A metric reads the `Context` of one trained model: what several of them need (terms, codes, samples) is computed there once.
 """
@@ -14,11 +16,14 @@ import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from zoo.registry import Registry, nearest
 
 from ..context import Context
 
 BETTER = ("higher", "lower", "none")
+GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
 NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
@@ -29,24 +34,31 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
 
 @dataclass(frozen=True)
 class Measured:
-    """A value; its standard error over `n` examples, or the interquartile range of a timing, where there is one."""
+    """A value and, where there are any: its standard error over `n` examples; the interquartile range of a timing; the
+    Monte-Carlo error `mc`, the standard error over the noise that was drawn; and `items`, its values (n,) for single test
+    examples, in the split's order, which are kept for comparisons in pairs."""
 
     value: float
     stderr: float | None = None
     n: int | None = None
     iqr: float | None = None
+    mc: float | None = None
+    items: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Metric:
-    """`label` is the name in records: `name`, or a template of the suite's numbers such as `nll_iwae_{iwae_k}`."""
+    """`label` is the name in records: `name`, or a template of the suite's numbers such as `fcd_{extractor}`. `version` counts
+    the changes of what is measured under this name."""
 
     name: str
     unit: str
     better: str
+    group: str
     label: str
     needs: tuple[str, ...]
-    measure: Callable[[Context], Measured]
+    version: int
+    measure: "Measure"
 
     @property
     def documentation(self) -> str:
@@ -56,41 +68,52 @@ class Metric:
         return all(NEEDS[need][1](context) for need in self.needs)
 
 
+Measure = Callable[[Context], Measured | dict[str, Measured]]
 METRICS: Registry[Metric] = Registry("metric")
 
 
-def metric(name: str, *, unit: str, better: str, needs: Iterable[str] = (),
-           label: str | None = None) -> Callable[[Callable[[Context], Measured]], Callable[[Context], Measured]]:
+def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str] = (), label: str | None = None,
+           version: int = 1) -> Callable[[Measure], Measure]:
     """Decorator: enter a metric. It is absent from the record of a trial that lacks one of its `needs`.
 
-    Raises: ValueError for a taken name, an unknown direction or need, or a missing docstring.
+    Raises: ValueError for a taken name, an unknown direction, group or need, or a missing docstring.
     """
-    if better not in BETTER:
-        raise ValueError(f"{name}: better is {better!r}; it must be one of {', '.join(BETTER)}")
+    for what, value, known in (("better", better, BETTER), ("group", group, GROUPS)):
+        if value not in known:
+            raise ValueError(f"{name}: {what} is {value!r}; it must be one of {', '.join(known)}")
     for need in needs:
         if need not in NEEDS:
             raise ValueError(f"{name}: unknown need {need!r}{nearest(need, NEEDS)}")
 
-    def enter(measure: Callable[[Context], Measured]) -> Callable[[Context], Measured]:
+    def enter(measure: Measure) -> Measure:
         if not measure.__doc__:
             raise ValueError(f"{name}: say in a docstring what it measures, its formula and its source")
-        METRICS.add(name, Metric(name, unit, better, label or name, tuple(needs), measure))
+        METRICS.add(name, Metric(name, unit, better, group, label or name, tuple(needs), version, measure))
         return measure
     return enter
 
 
-def measure(context: Context) -> dict[str, dict[str, float | str | int | None]]:
-    """The metrics of the trial's suite that apply to it, as a record holds them.  Raises: FloatingPointError for NaN or Inf."""
+def measure(context: Context) -> tuple[dict[str, dict[str, float | str | int | None]], dict[str, Tensor]]:
+    """The metrics of the trial's suite that apply to it, as a record holds them; and the values of single examples, by label.
+
+    Raises: FloatingPointError for NaN or Inf.
+    """
     found: dict[str, dict[str, float | str | int | None]] = {}
+    items: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for pattern in context.evaluation.metrics for name in METRICS.names(pattern)):
         m = METRICS.get(name)
-        if m.applies(context):
-            measured = m.measure(context)
-            label = m.label.format(iwae_k=context.evaluation.iwae_k, extractor=context.evaluation.extractor)
-            if not math.isfinite(measured.value):
-                raise FloatingPointError(f"{label} is {measured.value}")
-            found[label] = {"unit": m.unit, "better": m.better, **vars(measured)}
-    return found
+        if not m.applies(context):
+            continue
+        measured = m.measure(context)
+        several = measured if isinstance(measured, dict) else {m.label.format(**vars(context.evaluation)): measured}
+        for label, one in several.items():
+            if not math.isfinite(one.value):
+                raise FloatingPointError(f"{label} is {one.value}")
+            numbers = {k: v for k, v in vars(one).items() if k != "items"}
+            found[label] = {"unit": m.unit, "better": m.better, "group": m.group, "version": m.version, **numbers}
+            if one.items is not None:
+                items[label] = one.items
+    return found, items
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -6,7 +6,7 @@ from . import Measured, metric
 THRESHOLD = 0.01
 
 
-@metric("active_units", unit="latents", better="none")
+@metric("active_units", unit="latents", better="none", group="latent space")
 def active_units(context: Context) -> Measured:
     """Latents whose posterior mean moves with x: the number of d with Var_x E_q[z_d|x] > 0.01, over the test split.
 

@@ -6,7 +6,7 @@ from ..context import Context, mean_and_error
 from . import Measured, metric
 
 
-@metric("bits_per_dim", unit="bits/dim", better="lower", needs=["bound", "discrete"])
+@metric("bits_per_dim", unit="bits/dim", better="lower", group="likelihood", needs=["bound", "discrete"])
 def bits_per_dim(context: Context) -> Measured:
     """The ELBO as bits for each number of x: -ELBO / (D ln 2), D summed over what was observed in the test split.
 

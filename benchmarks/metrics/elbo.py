@@ -4,7 +4,7 @@ from ..context import Context, mean_and_error
 from . import Measured, metric
 
 
-@metric("elbo", unit="nats", better="higher", needs=["bound"])
+@metric("elbo", unit="nats", better="higher", group="likelihood", needs=["bound"])
 def elbo(context: Context) -> Measured:
     """Evidence lower bound of the test split, nats per example.
 
@@ -14,10 +14,10 @@ def elbo(context: Context) -> Measured:
     Source: Kingma & Welling 2014, eq. 3.
     """
     value, stderr = mean_and_error(context.elbo)
-    return Measured(value, stderr, len(context.elbo))
+    return Measured(value, stderr, len(context.elbo), items=context.elbo)
 
 
-@metric("elbo_per_step", unit="nats/step", better="higher", needs=["bound", "steps"])
+@metric("elbo_per_step", unit="nats/step", better="higher", group="likelihood", needs=["bound", "steps"])
 def elbo_per_step(context: Context) -> Measured:
     """Evidence lower bound of the test split, nats per frame: total nats / total frames, not a mean of means.
 

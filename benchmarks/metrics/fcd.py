@@ -7,7 +7,7 @@ from ..context import Context
 from . import Measured, metric
 
 
-@metric("fcd", unit="distance", better="lower", label="fcd_{extractor}")
+@metric("fcd", unit="distance", better="lower", group="distribution", label="fcd_{extractor}")
 def fcd(context: Context) -> Measured:
     """Fréchet distance between features of samples and of the training split. Not FID: the feature space is in the name.
 

@@ -4,7 +4,7 @@ from ..context import SHOWN, Context, mean_and_error
 from . import Measured, metric
 
 
-@metric("nll_gap_per_step", unit="nats/step", better="lower", needs=["bound", "steps", "oracle"])
+@metric("nll_gap_per_step", unit="nats/step", better="lower", group="likelihood", needs=["bound", "steps", "oracle"])
 def nll_gap_per_step(context: Context) -> Measured:
     """How far the ELBO is below the exact log-likelihood of the process that made the data, nats per frame.
 

@@ -4,7 +4,7 @@ from ..context import Context, mean_and_error
 from . import Measured, metric
 
 
-@metric("nll_iwae", unit="nats", better="lower", needs=["bound"], label="nll_iwae_{iwae_k}")
+@metric("nll_iwae", unit="nats", better="lower", group="likelihood", needs=["bound"], label="nll_iwae_{iwae_k}")
 def nll_iwae(context: Context) -> Measured:
     """Importance-weighted bound on -log p(x), nats per example, of the first `iwae_examples` test examples.
 
@@ -15,10 +15,11 @@ def nll_iwae(context: Context) -> Measured:
     Source: Burda et al. 2016, eq. 8.
     """
     value, stderr = mean_and_error(-context.log_p)
-    return Measured(value, stderr, len(context.log_p))
+    return Measured(value, stderr, len(context.log_p), items=-context.log_p)
 
 
-@metric("nll_iwae_per_step", unit="nats/step", better="lower", needs=["bound", "steps"], label="nll_iwae_{iwae_k}_per_step")
+@metric("nll_iwae_per_step", unit="nats/step", better="lower", group="likelihood", needs=["bound", "steps"],
+        label="nll_iwae_{iwae_k}_per_step")
 def nll_iwae_per_step(context: Context) -> Measured:
     """The same bound, one weight a whole sequence, as total nats / total frames.
 

@@ -10,7 +10,7 @@ from ..train_step import train_step
 from . import Measured, metric
 
 
-@metric("train_throughput", unit="examples/s", better="higher")
+@metric("train_throughput", unit="examples/s", better="higher", group="cost")
 def train_throughput(context: Context) -> Measured:
     """Training examples a second: `zoo.fit`'s own steps, at the suite's batch size, on a copy of the model; data resident.
 
@@ -22,7 +22,7 @@ def train_throughput(context: Context) -> Measured:
     return _rate(timing.measure(step, context.device), min(b.batch_size, len(context.data.train)))
 
 
-@metric("encode_throughput", unit="examples/s", better="higher")
+@metric("encode_throughput", unit="examples/s", better="higher", group="cost")
 def encode_throughput(context: Context) -> Measured:
     """Test examples encoded to posterior means in a second, in batches of the training's size; the data's check included.
 
@@ -33,7 +33,7 @@ def encode_throughput(context: Context) -> Measured:
     return _rate(timing.measure(lambda: context.model.encode(batch), context.device), n)
 
 
-@metric("sample_throughput", unit="examples/s", better="higher")
+@metric("sample_throughput", unit="examples/s", better="higher", group="cost")
 def sample_throughput(context: Context) -> Measured:
     """New examples in a second, in batches of the training's size; sequences of full length, free running.
 

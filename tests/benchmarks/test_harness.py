@@ -16,7 +16,7 @@ from benchmarks import harness, record, suite
 from benchmarks.cli import main
 
 KEYS = {"schema", "suite", "dataset", "variant", "seed", "settings", "budget", "evaluation", "status", "traceback", "metrics",
-        "env", "started", "seconds", "curve", "data_sha256"}
+        "env", "started", "seconds", "training", "curve", "data_sha256"}
 
 
 def run(tiny, *more):
@@ -33,14 +33,18 @@ def test_a_run_writes_records_and_a_report(tiny, capsys):
     _, out = tiny
     found = json.loads((out / "tiny/digits/vae/0-cpu.json").read_text())
     assert set(found) == KEYS and found["schema"] == record.SCHEMA and found["status"] == "ok"
-    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "stderr", "n", "iqr"}
+    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "group", "version", "stderr", "n", "iqr", "mc"}
     assert found["metrics"]["elbo"]["n"] == 250 and found["metrics"]["elbo"]["unit"] == "nats"
     assert found["settings"]["latent_dim"] == 2 and found["budget"]["steps"] == 5 and found["seconds"] > 0
     assert found["curve"][-1]["step"] == 5 and "valid_elbo" in found["curve"][-1]
     assert found["data_sha256"] == zoo.load_dataset("digits").sha256
     assert {"device", "processor", "threads", "load_before", "load_after", "commit", "kernel_path"} <= set(found["env"])
     assert str(record.ROOT) not in json.dumps(found)
-    assert not (out / "tiny/.work").exists()
+    assert found["training"]["seconds"] > 0 and found["training"]["env"]["commit"] == found["env"]["commit"]
+    assert [p.name for p in sorted((out / "tiny/models").glob("digits-vae-0-cpu-*/*"))] == ["log.jsonl", "model.safetensors",
+                                                                                          "trained.json"]
+    items = record.read_items(out / "tiny/digits/vae/0-cpu.json")["elbo"]
+    assert items.shape == (250,) and items.mean() == pytest.approx(found["metrics"]["elbo"]["value"], rel=1e-5)
     pictures = sorted((out / "tiny/figures").glob("digits-*-*.png"))
     assert len(pictures) == 6 and all(p.stat().st_size < 60_000 for p in pictures)
     head, first, last = capsys.readouterr().out.splitlines()[:3]
@@ -67,6 +71,26 @@ def test_a_changed_suite_is_refused_until_told(tiny, capsys):
     assert "budget.steps was 5, is now 6" in said and "--rerun" in said
     assert run(tiny, "--rerun", "--variants", "vae") == 0
     assert {name: r["budget"]["steps"] for name, r in records(tiny).items()} == {"vae": 6, "ae": 5}
+
+
+def test_measuring_again_trains_nothing(tiny, monkeypatch):
+    """Other numbers of the evaluation, the models that were kept: the ELBO up to its noise, the training to the letter."""
+    assert run(tiny) == 0
+    before, (path, _) = records(tiny), tiny
+    path.write_text(path.read_text().replace('metrics = ["elbo", "parameters"]', 'metrics = ["elbo"]\nelbo_samples = 3'))
+    assert run(tiny) == 2
+    fit = zoo.fit
+    monkeypatch.setattr(zoo, "fit", lambda *a, **k: pytest.fail("a kept model was trained again"))
+    assert run(tiny, "--remeasure") == 0
+    for variant, now in records(tiny).items():
+        assert now["evaluation"]["elbo_samples"] == 3 and "parameters" not in now["metrics"]
+        assert now["training"] == before[variant]["training"] and now["curve"] == before[variant]["curve"]
+    then, now = (r["vae"]["metrics"]["elbo"] for r in (before, records(tiny)))
+    assert now["value"] != then["value"] and now["value"] == pytest.approx(then["value"], abs=1)
+    monkeypatch.setattr(zoo, "fit", fit)
+    path.write_text(path.read_text().replace("steps = 5\n", "steps = 6\n", 1))
+    assert run(tiny, "--remeasure") == 0                    # of another training: trained
+    assert records(tiny)["vae"]["curve"][-1]["step"] == 6
 
 
 def test_a_failing_trial_is_recorded_and_tried_again(tiny, monkeypatch, capsys):
@@ -116,7 +140,7 @@ def test_a_killed_run_is_resumed(tiny, monkeypatch):
     process = subprocess.Popen(command, cwd=record.ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
-        while not list(out.glob("tiny/.work/*/checkpoint.safetensors")):
+        while not list(out.glob("tiny/models/*/checkpoint.safetensors")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
     finally:
@@ -133,7 +157,7 @@ def test_a_killed_run_is_resumed(tiny, monkeypatch):
                                                                     progress=False)
     assert resumed["metrics"] == whole["metrics"]
     assert [r["valid_elbo"] for r in resumed["curve"]] == [r["valid_elbo"] for r in whole["curve"]]
-    assert not (out / "tiny/.work").exists()
+    assert not list(out.glob("tiny/models/*/checkpoint.safetensors"))
 
 
 def test_names_make_safe_paths(plan):

@@ -85,7 +85,7 @@ def test_the_exact_posterior_gives_the_exact_likelihood(exact):
     elbo = value("elbo", exact)
     assert elbo.value == pytest.approx(float(log_p.mean()), abs=0.1)            # its KL is closed form, its nll two draws
     assert value("active_units", exact).value == 4
-    assert measure(exact).keys() == {"elbo"}                # bits of a density mean nothing
+    assert measure(exact)[0].keys() == {"elbo"}                # bits of a density mean nothing
 
 
 @pytest.mark.parametrize("pieces", [[7], [3, 4], [1] * 7])
@@ -125,7 +125,7 @@ def test_per_step_metrics_divide_totals(context):
     assert value("nll_gap_per_step", c).value == pytest.approx((exact - total) / steps)
     assert value("nll_gap_per_step", c).value > 0
     assert value("nll_iwae_per_step", c).value == pytest.approx(-float(c.log_p.sum() / data.test.lengths[:11].sum()))
-    assert {"fcd_random_projection", "nll_iwae_7_per_step"} <= set(measure(c)) and "bits_per_dim" not in measure(c)
+    assert {"fcd_random_projection", "nll_iwae_7_per_step"} <= set(measure(c)[0]) and "bits_per_dim" not in measure(c)[0]
 
 
 def test_a_latent_a_step_counts_frames_inside_only(context):
@@ -135,7 +135,7 @@ def test_a_latent_a_step_counts_frames_inside_only(context):
 
 
 def test_a_model_without_a_bound_gets_no_likelihood(context, digits):
-    found = measure(context(zoo.create("ae", digits.spec, latent_dim=2, hidden=8), digits))
+    found, _ = measure(context(zoo.create("ae", digits.spec, latent_dim=2, hidden=8), digits))
     assert not {"elbo", "bits_per_dim", "nll_iwae_7"} & set(found)
     assert {"fcd_random_projection", "active_units", "train_throughput", "encode_throughput", "sample_throughput"} <= set(found)
     assert all(found[f"{what}_throughput"]["iqr"] is not None for what in ("train", "encode", "sample"))
@@ -177,9 +177,11 @@ def test_every_metric_is_documented(name):
 
 def test_a_metric_that_is_wrong_is_refused_when_it_is_entered():
     with pytest.raises(ValueError, match="better"):
-        metric("m", unit="nats", better="up")
+        metric("m", unit="nats", better="up", group="cost")
+    with pytest.raises(ValueError, match="group is 'speed'.*cost"):
+        metric("m", unit="nats", better="higher", group="speed")
     with pytest.raises(ValueError, match="did you mean 'bound'"):
-        metric("m", unit="nats", better="higher", needs=["bounds"])
+        metric("m", unit="nats", better="higher", group="cost", needs=["bounds"])
     with pytest.raises(ValueError, match="docstring"):
-        metric("m", unit="nats", better="higher")(lambda context: None)
+        metric("m", unit="nats", better="higher", group="cost")(lambda context: None)
     assert "m" not in METRICS

@@ -20,7 +20,7 @@ def made(variant, seed=0, device="cpu", status="ok", **values):
     return {"schema": record.SCHEMA, "suite": "s", "dataset": "d/e", "variant": variant, "seed": seed, "status": status,
             "traceback": None if status == "ok" else "Traceback\nValueError: <b>broken</b>", "metrics": metrics, "env": env,
             "budget": {"steps": 10}, "evaluation": {"iwae_k": 5, "iwae_examples": 7, "samples": 9}, "settings": {},
-            "seconds": 3.0, "data_sha256": "0123456789abcdef", "started": "",
+            "seconds": 3.0, "training": {"seconds": 1.0}, "data_sha256": "0123456789abcdef", "started": "",
             "curve": [{"step": 5.0, "valid_elbo": -3.0}, {"step": 10.0, "valid_elbo": -2.0}]}
 
 
