@@ -13,7 +13,8 @@ def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; sys.argv = ['zoo', '--help']\ntry:\n import zoo.cli; zoo.cli.main()\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert all(command in shown for command in ("list", "show", "train", "sample", "reconstruct", "traverse", "map"))
+    assert all(command in shown for command in ("list", "show", "train", "sample", "reconstruct", "traverse", "map",
+                                                   "explore"))
 
 
 def test_list_and_show_speak_to_people_and_to_scripts(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`zoo list | show | train | sample | reconstruct | traverse | map`. torch is imported inside the commands: help is quick."""
+"""`zoo list | show | train | sample | reconstruct | traverse | map | explore`. torch is imported inside the commands."""
 
 import argparse
 import ast
@@ -23,6 +23,7 @@ EXAMPLES = """examples:
   zoo reconstruct runs/vae                              originals with their reconstructions
   zoo traverse runs/vae                                 a row for each latent, moved from -3 to 3
   zoo map runs/vae                                      the test set's codes in the plane
+  zoo explore runs/vae                                  a page with sliders that decodes as they move
 """
 
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:                                 # the reader, `head` perhaps, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (LookupError, TypeError, ValueError, OSError, FloatingPointError, NotImplementedError) as error:
+    except (LookupError, TypeError, ValueError, OSError, FloatingPointError, NotImplementedError, ModuleNotFoundError) as error:
         if args.debug:
             raise
         print(f"zoo {args.command}: {error}", file=sys.stderr)
@@ -102,6 +103,14 @@ def parser() -> argparse.ArgumentParser:
             p.add_argument("--seed", type=int, default=0)
         if name in ("sample", "traverse"):
             p.add_argument("--label", type=int, help="the label to condition on, for conditional models")
+
+    p = command("explore", explore, "a local page with a slider for each latent, which decodes as they move")
+    p.add_argument("checkpoint", type=Path, help="a run's folder or its model.safetensors")
+    p.add_argument("--data", help="data set whose test examples to start from (default: the one trained on, if known)")
+    p.add_argument("--data-root", help="the data folder; else the one trained with, $ZOO_DATA, ./data")
+    p.add_argument("-n", type=int, default=12, help="sliders, for the latents of widest spread")
+    p.add_argument("--port", type=int, help="of the page (default: the first free one from 7860)")
+    p.add_argument("--no-browser", action="store_true", help="only print the address")
     return top
 
 
@@ -210,6 +219,12 @@ def map_(args: argparse.Namespace) -> None:
             z = within(z, batch.lengths).sum(1) / inside.sum(1, keepdim=True)
         codes.append(z)
     pictures.latent_map(torch.cat(codes), data.test.label).savefig(_target(args, "map.png"))
+
+
+def explore(args: argparse.Namespace) -> None:
+    from .explore import Explorer, serve
+    model, known = _open(args.checkpoint), args.data or _run(args.checkpoint).get("data")
+    serve(Explorer(model, _data(args) if known else None, args.n), args.port, not args.no_browser)
 
 
 # -- parts --------------------------------------------------------------------------------------------------------------
