@@ -8,14 +8,15 @@ The posterior's covariance is diagonal in this basis, so that these are the term
     nll = E_p(z|x) -log p(x|z) = (|x - m - W mu|^2 + tr W'W s2 L^-1) / 2 s2 + D/2 log 2 pi s2
     log p(x) = -nll - KL(p(z|x) || p(z))            exactly, for every z
 
-Codes are posterior means; reconstructions and samples are clipped to the data's range. On `unit` data it is a density on the
+Codes are posterior means. Reconstructions are projections, the mean of p(x|z) at z = (W'W)^-1 W'(x - m), and not at the
+posterior's mean, which is shrunk; they and samples are clipped to the data's range. On `unit` data it is a density on the
 reals: what lies outside [0, 1] is lost to it. On `byte` data it is a bound on log P(x), by noise u uniform in a byte's cell of
 width w, integrated in closed form (|.|^2 and the covariance grow by w^2/12 a number): log P(x) >= D log w + E_u log p(x + u).
 Binary data have no such density: there PCA reduces dimensions, and there is no likelihood (bound "none").
 
-Source: Tipping & Bishop 1999, eq. 7, 8; Lucas et al. 2019 (the linear VAE); Theis et al. 2016, section 3.1 (bytes).
-Departs from it: FLOOR is added to the variances of data other than bytes, so that constant numbers have a density; fitted to
-the first FITTED / D examples of the training split.
+Source: Tipping & Bishop 1999, eq. 7, 8 and section 3.3; Lucas et al. 2019 (the linear VAE); Theis et al. 2016, section 3.1
+(bytes).  Departs from it: FLOOR is added to the variances of data other than bytes, so that constant numbers have a density;
+fitted to the first FITTED / D examples of the training split.
 """
 
 import math
@@ -43,10 +44,14 @@ class PPCA(Baseline):
         spec = self.spec = data.spec
         if spec.kind == "binary":
             self.entry = replace(self.entry, bound="none")  # type: ignore[misc]
-        mean, vectors, variances, rest = components(matrix(data, seed), spec, min(latent_dim, spec.size - 1), seed)
-        self.latent_dim = len(variances)
-        self.centre, self.weight, self.variances, self.rest = (
-            nn.Parameter(v, requires_grad=False) for v in (mean, vectors * (variances - rest).sqrt(), variances, rest))
+        found = components(matrix(data, seed), spec, min(latent_dim, spec.size - 1), seed)
+        self.centre, self.space, self.variances, self.rest = (nn.Parameter(v, requires_grad=False) for v in found)
+        self.latent_dim = len(self.variances)
+
+    @property
+    def weight(self) -> Tensor:
+        """W (D,q)"""
+        return self.space * (self.variances - self.rest).sqrt()
 
     def forward(self, batch: zoo.Batch, k: int | None = None, noise: Noise | None = None) -> zoo.Terms:
         x, d = self.accepted(batch).flatten(1), self.spec.size
@@ -70,7 +75,11 @@ class PPCA(Baseline):
         return clipped(self._mean(z), self.spec)
 
     def reconstruct(self, batch: zoo.Batch) -> Tensor:
-        return self.decode(self.encode(batch))
+        """The projection on the principal space: PCA's, whose error is the least."""
+        self.spec.check(batch)
+        x = self.accepted(batch)
+        projected = self.centre + (x.flatten(1) - self.centre) @ self.space @ self.space.mT
+        return clipped(projected.view_as(x), self.spec)
 
     def sample(self, n: int, *, label: Tensor | None = None, lengths: Tensor | None = None, noise: Noise | None = None,
                observe: bool = False) -> Tensor:
