@@ -78,7 +78,7 @@ class Levels(Numbers):
     """Tables (D,S,L) of log p(level | level before); of one state, S = 1, whatever is before."""
 
     means: Tensor                                           # (D,S)
-    cumulated: Tensor                                       # (D,S,L-1): the distribution function
+    cumulated: Tensor                                       # (D*S*(L-1),): row i's distribution function, plus i
     d: Tensor
 
     def __init__(self, log_p: Tensor, tokens: bool) -> None:
@@ -87,7 +87,8 @@ class Levels(Numbers):
         mean = log_p.argmax(-1) if tokens else p @ torch.arange(p.shape[-1], dtype=p.dtype)
         self.log_p = nn.Parameter(log_p.float(), requires_grad=False)
         self.register_buffer("means", mean if tokens else mean.float(), persistent=False)
-        self.register_buffer("cumulated", p.cumsum(-1)[..., :-1].float(), persistent=False)
+        rows = torch.arange(p.shape[:2].numel()).view(*p.shape[:2], 1)
+        self.register_buffer("cumulated", (rows + p.double().cumsum(-1)[..., :-1]).flatten(), persistent=False)
         self.register_buffer("d", torch.arange(len(p)), persistent=False)
 
     def log_prob(self, before: Tensor, x: Tensor) -> Tensor:
@@ -98,8 +99,10 @@ class Levels(Numbers):
 
     def draw(self, before: Tensor, noise: Noise) -> Tensor:
         """By the inverse of the distribution function."""
-        u = noise.uniform(tuple(before.shape)).unsqueeze(-1)
-        return (u > self.cumulated[self.d, self._state(before)]).sum(-1)
+        _, states, levels = self.log_p.shape
+        row = self.d * states + self._state(before)
+        found = torch.searchsorted(self.cumulated, row + noise.uniform(tuple(before.shape)).double())
+        return (found - row * (levels - 1)).clamp(0, levels - 1)
 
     def _state(self, before: Tensor) -> Tensor:
         return before if self.log_p.shape[1] > 1 else torch.zeros_like(before)
