@@ -11,8 +11,9 @@ examples; diagonal ones make pixels that are constant within a component all but
 the bound of `ppca` within each component, log sum_c pi_c exp E_u log p(x + u|c), which the convexity of log sum exp allows.
 
 100 components, fewer where that leaves less than 50 examples each; fixed beforehand, not chosen by a score. Fitted to the first
-20,000 training examples at most. The component is no latent here: there are no codes. Reconstructions are components' means,
-weighed by p(c|x). Samples: a component's mean (Bernoullis), or a draw within its principal space (Gaussians).
+20,000 training examples at most, and of large ones to as many as have 16 million numbers in all. The component is no latent
+here: there are no codes. Reconstructions are components' means, weighed by p(c|x). Samples: a component's mean (Bernoullis), or
+a draw within its principal space (Gaussians).
 
 Source: Bishop 2006, section 9.3.3 (Bernoullis), 9.2.2 (Gaussians, by scikit-learn).  Departs from it: the above.
 """
@@ -35,7 +36,7 @@ from . import FLOOR, Baseline, baseline, cell, clipped, matrix
 from .ppca import components as principal
 from .ppca import log_cell
 
-EXAMPLES, EACH = 20_000, 50                                 # to fit to at most; for each component at least
+EXAMPLES, NUMBERS, EACH = 20_000, 16_000_000, 50            # to fit to at most, twice; examples for each component at least
 STEPS, ENOUGH = 100, 1e-4                                   # of EM, and the gain in nats an example below which it ends
 
 
@@ -64,7 +65,7 @@ class Mixture(Baseline):
     def __init__(self, data: zoo.Dataset, seed: int, *, components: int = 100, latent_dim: int = 16) -> None:
         super().__init__()
         check_sizes(components=components, latent_dim=latent_dim)
-        spec, x = data.spec, matrix(data, seed, EXAMPLES * data.spec.size)
+        spec, x = data.spec, matrix(data, seed, min(EXAMPLES * data.spec.size, NUMBERS))
         components = max(1, min(components, len(x) // EACH))
         parts: Components
         if spec.kind == "binary":
