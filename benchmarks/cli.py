@@ -9,7 +9,7 @@ from pathlib import Path
 SUITES = Path(__file__).parent / "suites"
 EXAMPLES = """\
 examples:
-  zoo-bench list                                        suites, metrics and feature spaces
+  zoo-bench list                                        suites, baselines, metrics and feature spaces
   zoo-bench run quick                                   a few minutes on two cores, no download
   zoo-bench run mnist --data-root data --seeds 0        with this seed in place of the suite's
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
@@ -19,8 +19,9 @@ examples:
 Interrupt `run` whenever you like: the same command goes on where it stopped, and never runs a finished trial again.
 """
 RUN = """\
-Train and measure every trial of a suite: data set x variant x seed. Each writes one JSON record,
-RESULTS/<suite>/<data set>/<variant>/<seed>-<device>.json, and at the end the report RESULTS/<suite>/index.html is built.
+Train and measure every trial of a suite: data set x variant x seed, and every baseline once, on the CPU. Each writes one
+JSON record, RESULTS/<suite>/<data set>/<variant>/<seed>-<device>.json, and at the end the report RESULTS/<suite>/index.html
+is built.
 
 A finished trial is not run again; an interrupted one is resumed from its checkpoint; one that fails is recorded with its
 traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
@@ -41,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
                               epilog=EXAMPLES + STATUS)
     run.add_argument("suite", metavar="SUITE", help=f"{known}, or the path of a .toml file")
     run.add_argument("--variants", type=_names, default=[], metavar="A,B",
-                     help="only these, names or patterns such as '*vae'; or any other variant by its name")
+                     help="only these, names or patterns such as '*vae'; or any other variant by its name; baselines too")
     run.add_argument("--datasets", type=_names, default=[], metavar="A,B", help="only these; names or patterns")
     run.add_argument("--seeds", type=_integers, default=[], metavar="0,1", help="in place of the suite's")
     run.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
@@ -59,7 +60,7 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
     report.set_defaults(do=_report)
 
-    listing = commands.add_parser("list", help="suites, metrics and feature spaces", formatter_class=raw,
+    listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
     listing.add_argument("--json", action="store_true", help="as one JSON object")
     listing.set_defaults(do=_list)
@@ -105,11 +106,13 @@ def _report(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     from . import extractors, suite
+    from .baselines import BASELINES
     from .metrics import METRICS
     suites = {name: suite.load(name).title for name in suite.names()}
     metrics = {m.label: f"{m.documentation.splitlines()[0]} [{m.unit}, better: {m.better}]" for m in map(METRICS.get, METRICS)}
     spaces = {name: f"{c['architecture']}; {c['d']} features" for name in extractors.names() for c in [extractors.card(name)]}
-    everything = {"suites": suites, "metrics": metrics, "extractors": spaces}
+    baselines = {name: BASELINES.get(name).summary for name in BASELINES}
+    everything = {"suites": suites, "baselines": baselines, "metrics": metrics, "extractors": spaces}
     if args.json:
         print(json.dumps(everything, indent=1))
         return 0

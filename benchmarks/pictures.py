@@ -31,7 +31,7 @@ def path_of(stem: Path, kind: str) -> Path:
 
 
 def draw(context: Context, stem: Path) -> None:
-    """Write a trial's pictures."""
+    """Write a trial's pictures; of a model without latents no map."""
     spec, samples = context.data.spec, context.samples
     n, columns = _layout(spec)
     batch = context.test.head(n // 2).batch(slice(None), context.noise(SHOWN))
@@ -40,6 +40,8 @@ def draw(context: Context, stem: Path) -> None:
     _write(pairs(batch.x, again, spec, columns, batch.lengths), path_of(stem, "reconstructions"))
     lengths = None if samples.lengths is None else samples.lengths[:n]
     _write(grid(samples.x[:n], spec, columns, lengths, limits(batch.x, spec)), path_of(stem, "samples"))
+    if not context.model.latent_dim:
+        return
     label = context.data.test.label
     if label is not None and len(label) != len(context.codes):      # a latent a step: a frame has its sequence's label
         label = label.repeat_interleave(context.steps.long())

@@ -34,7 +34,8 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One training run and its evaluation. `settings` are complete: the zoo's defaults under the suite's."""
+    """One training run and its evaluation. `settings` are complete: the zoo's defaults under the suite's. A baseline stands in
+    for a variant: it takes no steps, and of the budget only the batch size, in which throughput is measured."""
 
     suite: str
     dataset: str
@@ -43,6 +44,7 @@ class Trial:
     settings: Mapping[str, Any] = field(hash=False)
     budget: Budget
     evaluation: Evaluation
+    role: str = "variant"                                   # or "baseline"
 
     def __str__(self) -> str:
         return f"{self.dataset} {self.variant} seed {self.seed}"

@@ -37,8 +37,13 @@ def path_of(out: Path, trial: Trial, device: torch.device) -> Path:
 
 def protocol(trial: Trial) -> Record:
     """What a trial's numbers depend on, as JSON has it."""
-    return json.loads(json.dumps({"settings": dict(trial.settings), "budget": asdict(trial.budget),
-                                  "evaluation": asdict(trial.evaluation)}))
+    budget = {"batch_size": trial.budget.batch_size} if trial.role == "baseline" else asdict(trial.budget)
+    return json.loads(json.dumps({"settings": dict(trial.settings), "budget": budget, "evaluation": asdict(trial.evaluation)}))
+
+
+def is_baseline(record: Record) -> bool:
+    """Older records have no role: they are of variants."""
+    return record.get("role") == "baseline"
 
 
 def differences(record: Record, trial: Trial) -> list[str]:

@@ -12,9 +12,9 @@ from .table import DASH, Cell, Table
 
 TEMPLATES = Path(__file__).parent / "templates"
 CAPTION = """Mean ± standard error over seeds; where there is one seed, ± is over test examples. A dash: the metric does not
-apply to the variant. Bold: the best value of a column, whether or not the gap is larger than its error. Conditional variants
-are told the label: their ELBO and NLL are those of x given it. Throughput and memory compare within one machine
-only.""".replace("\n", " ")
+apply to the variant. Bold: the best value of a column, whether or not the gap is larger than its error. Baselines are fitted by
+counting, in closed form or by EM, once. Conditional variants are told the label: their ELBO and NLL are those of x given it.
+Throughput and memory compare within one machine only.""".replace("\n", " ")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _curves(folder: Path, dataset: str, records: list[Record]) -> Path | None:
     """A figure of every variant's validation ELBO, of its first seed; None where no variant has one."""
     lines: dict[str, list[tuple[float, float]]] = {}
     for r in records:
-        if "elbo" in r["metrics"]:
+        if "elbo" in r["metrics"] and r["curve"]:
             lines.setdefault(r["variant"], [(row["step"], row["valid_elbo"]) for row in r["curve"] if "valid_elbo" in row])
     if not lines:
         return None
@@ -75,7 +75,7 @@ def _curves(folder: Path, dataset: str, records: list[Record]) -> Path | None:
 def _facts(records: list[Record]) -> str:
     """The protocol behind a table."""
     seeds = ", ".join(str(seed) for seed in sorted({r["seed"] for r in records}))
-    steps = sorted({r["budget"]["steps"] for r in records})
+    steps = sorted({r["budget"]["steps"] for r in records if not record.is_baseline(r)}) or [0]
     span = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
     e, seconds = records[0]["evaluation"], sum(r["seconds"] + r["training"]["seconds"] for r in records)
     took = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .record import Record
+from .record import Record, is_baseline
 
 DASH = "–"
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
@@ -45,7 +45,8 @@ Row = tuple[str, list[Cell | None]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows are sorted by the first column that has a direction, best first; variants without it last."""
+    """Rows are sorted by the first column that has a direction, best first; variants without it last. Baselines stand among
+    the variants, and say so."""
 
     dataset: str
     columns: list[Column]
@@ -78,10 +79,11 @@ def _table(dataset: str, records: list[Record]) -> Table:
             column = Column(name, m["unit"], m["better"])
             place[column] = max(place.get(column, 0), i)
     columns = sorted(place, key=lambda column: place[column])
-    devices = {r["env"]["device"] for r in records}
+    devices = {r["env"]["device"] for r in records if not is_baseline(r)}
     groups: dict[str, list[Record]] = {}
     for r in records:
-        groups.setdefault(r["variant"] + (f" ({r['env']['device']})" if len(devices) > 1 else ""), []).append(r)
+        note = " (baseline)" if is_baseline(r) else f" ({r['env']['device']})" if len(devices) > 1 else ""
+        groups.setdefault(r["variant"] + note, []).append(r)
     rows = [(label, [_cell(group, column) for column in columns]) for label, group in groups.items()]
     ruling = next((i for i, c in enumerate(columns) if c.better != "none"), None)
     if ruling is not None:

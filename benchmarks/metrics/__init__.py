@@ -20,16 +20,20 @@ from torch import Tensor
 
 from zoo.registry import Registry, nearest
 
+from ..baselines import Baseline
 from ..context import Context
 
 BETTER = ("higher", "lower", "none")
 GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
 NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
+    "trained": ("a model that is trained by steps", lambda c: not isinstance(c.model, Baseline)),
+    "latents": ("a model with latents", lambda c: c.model.latent_dim > 0),
     "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
 }
+IMPLIED = {"latent space": ("latents",), "disentanglement": ("latents",)}      # what every metric of a group needs
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ METRICS: Registry[Metric] = Registry("metric")
 
 def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str] = (), label: str | None = None,
            version: int = 1) -> Callable[[Measure], Measure]:
-    """Decorator: enter a metric. It is absent from the record of a trial that lacks one of its `needs`.
+    """Decorator: enter a metric. It is absent from the record of a trial that lacks one of its `needs`, or of
+    those that its group implies.
 
     Raises: ValueError for a taken name, an unknown direction, group or need, or a missing docstring.
     """
@@ -88,7 +93,8 @@ def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str
     def enter(measure: Measure) -> Measure:
         if not measure.__doc__:
             raise ValueError(f"{name}: say in a docstring what it measures, its formula and its source")
-        METRICS.add(name, Metric(name, unit, better, group, label or name, tuple(needs), version, measure))
+        METRICS.add(name, Metric(name, unit, better, group, label or name, (*needs, *IMPLIED.get(group, ())),
+                                  version, measure))
         return measure
     return enter
 

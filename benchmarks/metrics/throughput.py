@@ -10,7 +10,7 @@ from ..train_step import train_step
 from . import Measured, metric
 
 
-@metric("train_throughput", unit="examples/s", better="higher", group="cost")
+@metric("train_throughput", unit="examples/s", better="higher", group="cost", needs=["trained"])
 def train_throughput(context: Context) -> Measured:
     """Training examples a second: `zoo.fit`'s own steps, at the suite's batch size, on a copy of the model; data resident.
 
@@ -22,7 +22,7 @@ def train_throughput(context: Context) -> Measured:
     return _rate(timing.measure(step, context.device), min(b.batch_size, len(context.data.train)))
 
 
-@metric("encode_throughput", unit="examples/s", better="higher", group="cost")
+@metric("encode_throughput", unit="examples/s", better="higher", group="cost", needs=["latents"])
 def encode_throughput(context: Context) -> Measured:
     """Test examples encoded to posterior means in a second, in batches of the training's size; the data's check included.
 

@@ -9,6 +9,7 @@ from benchmarks.protocol import Budget, Evaluation
 TINY = """
 title = "Tiny"
 seeds = [0]
+baselines = []
 [budget]
 steps = 5
 batch_size = 32
@@ -36,9 +37,9 @@ def tiny(tmp_path):
 
 @pytest.fixture
 def plan():
-    """parse(dictionary) -> Suite, over a valid one: plan(budget={"steps": 0})"""
+    """parse(dictionary) -> Suite, over a valid one without baselines: plan(budget={"steps": 0})"""
     def parse(**changes):
-        return suite.parse("test", {"seeds": [0], "datasets": {"digits": {"variants": ["vae"]}}, **changes})
+        return suite.parse("test", {"seeds": [0], "baselines": [], "datasets": {"digits": {"variants": ["vae"]}}, **changes})
     return parse
 
 

@@ -15,8 +15,8 @@ import zoo.training
 from benchmarks import harness, record, suite
 from benchmarks.cli import main
 
-KEYS = {"schema", "suite", "dataset", "variant", "seed", "settings", "budget", "evaluation", "status", "traceback", "metrics",
-        "env", "started", "seconds", "training", "curve", "data_sha256"}
+KEYS = {"schema", "suite", "dataset", "variant", "role", "seed", "settings", "budget", "evaluation", "status", "traceback",
+        "metrics", "env", "started", "seconds", "training", "curve", "data_sha256"}
 
 
 def run(tiny, *more):

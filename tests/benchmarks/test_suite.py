@@ -8,6 +8,8 @@ import pytest
 import benchmarks
 import zoo
 from benchmarks import suite
+from benchmarks.baselines import BASELINES, entry
+from benchmarks.protocol import Budget
 from benchmarks.suite import SuiteError
 
 
@@ -16,7 +18,7 @@ def test_shipped_suites(name):
     loaded = suite.load(name)
     assert loaded.title and loaded.trials and len(set(map(str, loaded.trials))) == len(loaded.trials)
     for trial in loaded.trials:
-        assert trial.settings.keys() == zoo.entry(trial.variant).settings().keys()
+        assert trial.settings.keys() == entry(trial.variant).settings().keys()
 
 
 def test_the_quick_suite_needs_no_files(tmp_path):
@@ -60,6 +62,9 @@ def one(**table):
     (one(variants=[]), "datasets is empty"),
     ({"datasets": {"digit": {"variants": ["vae"]}}}, "datasets.digit: unknown data set; did you mean 'digits'"),
     ({"datasets": {}}, "datasets is empty"),
+    ({"baselines": ["pcca"]}, "unknown baseline in baselines: 'pcca'; did you mean 'ppca'"),
+    ({"baselines": 1}, "baselines is 1; it must be a list"),
+    (one(baselines=["ppac"]), "unknown baseline in datasets.digits.baselines: 'ppac'"),
 ])
 def test_errors_name_the_key_and_the_nearest_match(plan, changes, message):
     with pytest.raises(SuiteError, match=message):
@@ -75,7 +80,8 @@ def test_files_that_are_no_suites(tmp_path):
         suite.load(str(broken))
 
 
-TWO = {"datasets": {"digits": {"variants": ["vae", "beta_vae", "ae"]}, "lgssm": {"variants": ["vrae"]}}}
+TWO = {"baselines": ["ppca", "mark*"],
+       "datasets": {"digits": {"variants": ["vae", "beta_vae", "ae"]}, "lgssm": {"variants": ["vrae"]}}}
 
 
 def chosen(**choice):
@@ -84,7 +90,7 @@ def chosen(**choice):
 
 def test_choosing_trials():
     assert chosen(asked=("*vae",), chosen=("digits",)) == {("digits", "vae", 0), ("digits", "beta_vae", 0)}
-    assert chosen(chosen=("lgs*",), seeds=(1, 7)) == {("lgssm", "vrae", 1), ("lgssm", "vrae", 7)}
+    assert chosen(asked=("vrae",), chosen=("lgs*",), seeds=(1, 7)) == {("lgssm", "vrae", 1), ("lgssm", "vrae", 7)}
     with pytest.raises(SuiteError, match="did you mean 'beta_vae'"):
         chosen(asked=("betavae",))
     with pytest.raises(SuiteError, match="did you mean 'digits'"):
@@ -95,6 +101,23 @@ def test_any_variant_may_be_asked_for_by_its_name():
     assert chosen(asked=("iwae",), chosen=("digits",)) == {("digits", "iwae", 0)}
     with pytest.raises(SuiteError, match="name one of another suite in full"):
         chosen(asked=("iwa*",))
+
+
+def test_baselines_run_with_the_first_seed_and_the_settings_they_know():
+    here = {"variants": ["vae"], "settings": {"latent_dim": 3, "hidden": 8}, "variant": {"vae": {"budget": {"batch_size": 9}}}}
+    loaded = suite.parse("test", {"seeds": [4, 5], "datasets": {"digits": here, "lgssm": {"baselines": ["markov"]}}})
+    made = {(t.dataset, t.variant): t for t in loaded.trials if t.role == "baseline"}
+    assert len(made) == sum(t.role == "baseline" for t in loaded.trials) and {t.seed for t in made.values()} == {4}
+    assert [name for dataset, name in made if dataset == "digits"] == list(BASELINES)       # all, by default
+    assert [name for dataset, name in made if dataset == "lgssm"] == ["markov"]
+    assert made["digits", "ppca"].settings == {"latent_dim": 3} and made["digits", "marginal"].settings == {}
+    assert made["digits", "ppca"].budget.batch_size == Budget.batch_size
+
+
+def test_baselines_are_asked_for_like_variants():
+    assert chosen(asked=("ppca", "ae"), chosen=("digits",)) == {("digits", "ae", 0), ("digits", "ppca", 0)}
+    assert chosen(asked=("mix*", "ae"), chosen=("digits",)) == {("digits", "ae", 0)}       # not among this suite's
+    assert chosen(asked=("mixture",), chosen=("digits",)) == {("digits", "mixture", 0)}
 
 
 def test_the_harness_names_no_variant():
