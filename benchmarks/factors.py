@@ -2,8 +2,11 @@
 
 Codes (N,D) are posterior means, or what a model has in their place; factors (N,F) integers from 0, each example's position on
 the grid it was made from. Everything is a function of these and a seed. Models that are told a label are not measured: it is
-one of the factors, and what they are told they need not encode. The metrics disagree with one another, and none can be had
-without factors: no model can be chosen by them where factors are unknown (Locatello et al. 2019).
+one of the factors, and what they are told they need not encode. Of models that choose vectors from a list, all coordinates of
+a vector tell the same: scores that ask for one coordinate a factor (MIG, SAP, completeness) are low by construction.
+
+The metrics disagree with one another, and none can be had without factors: no model can be chosen by them where factors are
+unknown (Locatello et al. 2019).
 """
 
 from collections.abc import Callable, Sequence
