@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -113,6 +114,19 @@ class Context:
             z = self.model.encode(batch)
             found.append(z[batch.inside(z.shape[1])] if z.dim() == 3 else z)
         return torch.cat(found).cpu()
+
+    @cached_property
+    def factor_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (N,D) and factors (N,F) of the first `factor_examples` of the test, valid and train splits, in this order."""
+        left, codes, factors = self.evaluation.factor_examples, [], []
+        for split in (self.data.test, self.data.valid, self.data.train):
+            if left > 0:
+                part = split.head(left)
+                assert part.factors is not None
+                codes.append(self.codes[:left] if split is self.data.test else self.codes_of(part.to(self.device)))
+                factors.append(part.factors.cpu())
+                left -= len(part)
+        return torch.cat(codes).double().numpy(), torch.cat(factors).numpy()
 
     @cached_property
     @torch.no_grad()

@@ -30,6 +30,12 @@ class Evaluation:
     samples: int = 1000                                     # drawn from the model for the Fréchet distance
     extractor: str = "random_projection"                    # its feature space
     labelled: int = 1000                                    # training examples that probes and clusterings learn from
+    factor_examples: int = 3000                             # encoded where factors are known: of test, valid and train in turn
+    factor_points: int = 1000                               # that a disentanglement metric learns from; half as many test it
+    factor_seeds: int = 2                                   # repetitions that such a metric is a mean over
+    dci_points: int = 500                                   # the same for DCI, which is dearer
+    dci_rounds: int = 10                                    # of its boosting
+    dci_seeds: int = 1
 
 
 @dataclass(frozen=True)

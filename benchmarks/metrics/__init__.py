@@ -13,6 +13,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
+    "factors": ("data with several known factors, and a model that is told none of them",
+                lambda c: len(c.data.spec.factors) > 1 and "conditional" not in c.model.entry.tags),
 }
 IMPLIED = {"latent space": ("latents",), "disentanglement": ("latents",)}      # what every metric of a group needs
 
@@ -48,6 +51,13 @@ class Measured:
     iqr: float | None = None
     mc: float | None = None
     items: Tensor | None = None
+
+    @classmethod
+    def mean(cls, repetitions: Iterable[float], n: int) -> "Measured":
+        """Over repetitions that draw their own noise; `mc` is the standard error over them."""
+        values = list(repetitions)
+        mc = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        return cls(statistics.fmean(values), n=n, mc=mc)
 
 
 @dataclass(frozen=True)

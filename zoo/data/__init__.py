@@ -3,6 +3,7 @@
     digits, digit_rows, sprites, lgssm              embedded: made here or shipped by a library, nothing to download
     mnist, fashion_mnist, kmnist, cifar10           images, read from the data folder; downloaded if absent
     polyphonic/jsb, /nottingham, /piano_midi, /muse piano rolls, read from the data folder
+    dsprites                                        the official file, if you put it into the data folder
     npz:PATH, folder:PATH, text:PATH                your own arrays, images, text
 
 Grey images also come binarised: `mnist` is grey, `mnist:dynamic` draws the training pixels anew at every visit,
