@@ -70,15 +70,14 @@ class FeatureSets:
             known[self.name] = Real(features, frechet.moments(features))
         return known[self.name]
 
-    @cached_property
-    def order(self) -> Tensor:
-        """The training examples in an order of the seed: its start is a random subset, the same for all models."""
-        return self.context.noise(SUBSET).permutation(len(self.real.features)).cpu()
+    def shuffled(self, i: int = 0) -> Tensor:
+        """Of the training split in the seed's i-th random order, the same for all models."""
+        return self.real.features[self.context.noise(SUBSET, i).permutation(len(self.real.features)).cpu()]
 
     @cached_property
     def as_many(self) -> Tensor:
-        """Of as many training examples as there are samples, if there are as many."""
-        return self.real.features[self.order[:len(self.samples)]]
+        """Of as many random training examples as there are samples, if there are as many."""
+        return self.shuffled()[:len(self.samples)]
 
     @cached_property
     def neighbourhoods(self) -> manifolds.Neighbourhoods:

@@ -64,13 +64,13 @@ def standard_error(x: Tensor, known: Moments) -> float:
         sd(psi(x_i)) / sqrt(N),    psi(x) = 2 (m1 - m2)'(x - m1) + |x - m1|^2 - u' R u
 
     psi, up to a constant, is the distance's derivative towards a point mass at x: with C1 = s s', u = s^-1 (x - m1) and
-    R = (s' C2 s)^1/2. First order: it vanishes, and says too little, where the distance is no more than its bias.
+    R = (s' C2 s)^1/2.
     Source: the gradient of the Bures metric, Bhatia et al. 2019, section 3, and the delta method.
     """
-    (m1, c1), (m2, c2) = moments(x), known
-    values, vectors = torch.linalg.eigh(c1)
-    seen = values > len(values) * torch.finfo(torch.float64).eps * values[-1]
-    s, inverse = vectors[:, seen] * values[seen].sqrt(), vectors[:, seen] / values[seen].sqrt()
+    m1, (m2, c2) = x.double().mean(0), known
+    _, deviations, axes = torch.linalg.svd(_factor(x), full_matrices=False)             # C1 = axes' deviations^2 axes
+    seen = deviations > len(deviations) * torch.finfo(torch.float64).eps * deviations[0]
+    s, inverse = axes[seen].mT * deviations[seen], axes[seen].mT / deviations[seen]
     squares, basis = torch.linalg.eigh(s.mT @ c2 @ s)
     centred = x.double() - m1
     rooted = centred @ inverse @ basis * squares.clamp_min(0) ** 0.25                   # |.|^2 = u' R u
@@ -84,10 +84,10 @@ def parts(n: int, d: int) -> int:
 
 
 def extrapolated(x: Tensor, known: Moments) -> tuple[float, float]:
-    """The distance for infinitely many examples x, and the standard error of its fit. May be below 0: it has no bias left.
+    """The distance for infinitely many examples x, and the standard error of its fit.
 
     Distances at N/b examples, b = 1 .. 15 (or as many as leave 5 d), each the mean of all b parts of x; a straight line in
-    b/N, by least squares; its value at 0.
+    b/N, by least squares; its value at 0. It may be below 0: only a bias of order 1/N^2 is left.
     Source: Chong & Forsyth 2020, section 3. Departs: they draw a random subset for each of 15 sizes; here every size uses
     every example once, so that an unlucky subset has no leverage.
     Raises: ValueError for fewer than 15 d examples.

@@ -47,13 +47,15 @@ class Dynamics:
     correlation: Tensor
 
 
-def dynamics(batch: zoo.Batch) -> Dynamics:
-    """Of deviations from the mean over all frames of the set. Sequences are continued by zeros to twice their length, so that
-    the power's transform is the plain sum over pairs of frames; it is divided by their number, lag by lag."""
+def dynamics(batch: zoo.Batch, longest: int) -> Dynamics:
+    """Of deviations from the mean over all frames of the set; `longest`: frames that a sequence can have, F = longest + 1.
+
+    Sequences are continued by zeros to twice that, so that the power's transform is the plain sum over pairs of frames; it is
+    divided by their number, lag by lag.
+    """
     x = batch.visible.x
     assert x is not None
     x, inside = x.flatten(2).double(), batch.inside(x.shape[1])
-    longest = x.shape[1]
     mean = x[inside].mean(0)
     power = x.new_zeros(longest + 1, x.shape[2])
     for part, seen in zip(*(v.split(max(1, NUMBERS // (longest * x.shape[2]))) for v in (x, inside)), strict=True):

@@ -11,6 +11,7 @@ def fid(context: Context) -> Measured:
 
         as `fcd`, in the 2048 features (pool3) of the Inception network of 2015-12-05, after TensorFlow's resizing to 299 pixels
 
+    The weight file is not shipped: benchmarks/extractors/inception.py has its address, and refuses any other file.
     Against the whole training split; papers take 50,000 samples, the record says how many these are. Grey images are shown
     as three equal channels. About 10 images a second on two cores: the training split's features are computed once in a run.
     Source: Heusel et al. 2017, eq. 6; network and weights of Obukhov et al. 2020 (torch-fidelity).

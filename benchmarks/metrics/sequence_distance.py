@@ -43,7 +43,8 @@ def compared(name: str, a: zoo.Batch, b: zoo.Batch, spec: zoo.DataSpec) -> dict[
         assert spec.vocabulary is not None
         found = {f"{what}grams": sequences.ngram_tv(a, b, n, spec.vocabulary) for n, what in ((1, "uni"), (2, "bi"))}
     else:
-        one, other = sequences.dynamics(a), sequences.dynamics(b)
+        assert spec.max_length is not None
+        one, other = (sequences.dynamics(batch, spec.max_length) for batch in (a, b))
         found = {"frames": sequences.frame_distance(a, b, 1), "transitions": sequences.frame_distance(a, b, 2),
                  "autocorrelation": sequences.autocorrelation_distance(one, other),
                  "spectrum": sequences.spectral_distance(one, other)}
