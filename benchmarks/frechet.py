@@ -65,7 +65,7 @@ def standard_error(x: Tensor, known: Moments) -> float:
 
     psi, up to a constant, is the distance's derivative towards a point mass at x: with C1 = s s', u = s^-1 (x - m1) and
     R = (s' C2 s)^1/2.
-    Source: the gradient of the Bures metric, Bhatia et al. 2019, section 3, and the delta method.
+    Source: the Bures metric's gradient, I less the transport map, Bhatia, Jain & Lim 2019; the delta method.
     """
     m1, (m2, c2) = x.double().mean(0), known
     _, deviations, axes = torch.linalg.svd(_factor(x), full_matrices=False)             # C1 = axes' deviations^2 axes
@@ -88,7 +88,7 @@ def extrapolated(x: Tensor, known: Moments) -> tuple[float, float]:
 
     Distances at N/b examples, b = 1 .. 15 (or as many as leave 5 d), each the mean of all b parts of x; a straight line in
     b/N, by least squares; its value at 0. It may be below 0: only a bias of order 1/N^2 is left.
-    Source: Chong & Forsyth 2020, section 3. Departs: they draw a random subset for each of 15 sizes; here every size uses
+    Source: Chong & Forsyth 2020, FID-infinity. Departs: they draw a random subset for each of 15 sizes; here every size uses
     every example once, so that an unlucky subset has no leverage.
     Raises: ValueError for fewer than 15 d examples.
     """

@@ -8,8 +8,8 @@ A ball around every example reaches to its k-th nearest neighbour in its own set
     coverage    share of real examples whose ball holds a sample
 
 Inside is nearer than the radius, strictly. Distances in float64, by blocks of rows.
-Source: Kynkäänniemi et al. 2019, eq. 1-2, precision and recall; Naeem et al. 2020, eq. 3-4, density and coverage, whose
-strict comparison this follows.
+Source: Kynkäänniemi et al. 2019, eq. 1-2, precision and recall; Naeem et al. 2020, section 3, density and coverage, whose
+strict comparison (in their package prdc) this follows.
 """
 
 from dataclasses import dataclass

@@ -77,7 +77,7 @@ def spectral_distance(a: Dynamics, b: Dynamics) -> float:
 
         ( mean_f (10 log10 (P_a(f) + e) / (P_b(f) + e))^2 )^1/2,    e = 0.001 mean_f P_b(f)
 
-    Source: Gray & Markel 1976, eq. 2, with the L2 norm. Departs: e, so that silence is finite.
+    Source: Gray & Markel 1976, with the L2 norm. Departs: e, so that silence is finite.
     """
     floor = NOISE_FLOOR * b.power.mean(0)
     ratio = 10 * ((a.power + floor) / (b.power + floor))[:, _varies(b)].log10()

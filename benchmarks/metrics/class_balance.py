@@ -16,7 +16,8 @@ def class_tv(context: Context) -> Measured:
 
     0 only for very many samples: about (classes / (2 pi n))^1/2 for the right distribution. What is scored is described at
     `fcd`. The standard error is over samples, linearised.
-    Source: Zhao et al. 2018, section 3, for the count of classes; total variation, Levin & Peres 2017, proposition 4.2.
+    Source: Srivastava et al. 2017, for counting modes by a classifier, with the KL divergence; here the total variation,
+    Levin & Peres 2017, proposition 4.2, which stays finite where a class is missing.
     """
     features = context.features
     drawn, real = (features.probabilities(x) for x in (features.samples, features.real.features))

@@ -41,7 +41,7 @@ def fcd_floor(context: Context) -> Measured:
     Between sets of one distribution the distance is all bias, in proportion to 1/n + 1/m: hence the factor, to the sizes that
     `fcd` has. Mean over 10 random divisions, `mc` its error. Real examples are from the training split, because a test split
     may be stored otherwise: binarised, where the reference is grey. A property of data, extractor and n, not of the model.
-    Source: Heusel et al. 2017, eq. 6; Chong & Forsyth 2020, section 3, for the bias.
+    Source: Heusel et al. 2017, eq. 6; Chong & Forsyth 2020, for the bias.
     """
     features, samples = context.features, context.evaluation.samples
     total = len(features.real.features)
@@ -72,7 +72,7 @@ def fcd_gap(context: Context) -> Measured:
 
     Large: codes lie where the prior does not put them (holes), the decoder is not to blame. Small says nothing good by
     itself: decoder and prior may be bad alike.
-    Source: Tomczak & Welling 2018, section 2, and Rosca et al. 2018, section 4, for the mismatch.
+    Source: Tomczak & Welling 2018, section 2, and Rosca et al. 2018, for the mismatch.
     """
     posterior = measured(context.features.aggregate, context)
     prior = measured(context.features.samples[:posterior.n], context)
@@ -88,7 +88,7 @@ def fcd_inf(context: Context) -> Measured:
         the value at 0 of a straight line in 1/n through the distances of up to 15 sizes; see `frechet.extrapolated`
 
     The reference stays finite, with its bias. The standard error joins that of `fcd`, which all sizes share, and the fit's.
-    Source: Chong & Forsyth 2020, section 3.
+    Source: Chong & Forsyth 2020.
     """
     features, real = context.features.samples, context.features.real
     value, of_fit = frechet.extrapolated(features, real.moments)

@@ -27,7 +27,7 @@ def distance(x: Tensor, y: Tensor) -> tuple[float, float]:
     """MMD^2 of features x (n,d) and y (m,d), and its standard error by the jackknife: exact, from sums of the kernel's rows.
 
     Leaving out one example at a time takes its rows from the sums. Where the distance is 0 the jackknife errs to the safe side,
-    by up to a factor 2^1/2.  Source: Arvesen 1969, section 3.  Raises: ValueError for sets of fewer than 3.
+    by up to a factor 2^1/2.  Source: Arvesen 1969.  Raises: ValueError for sets of fewer than 3.
     """
     n, m = len(x), len(y)
     if min(n, m) < 3:

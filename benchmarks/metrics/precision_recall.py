@@ -41,7 +41,7 @@ def density(context: Context) -> Measured:
 
     1 for the real distribution; above 1 where samples crowd in its modes, which is why more is not better. The same sets and
     error as for `precision`.
-    Source: Naeem et al. 2020, eq. 3.
+    Source: Naeem et al. 2020, section 3.
     """
     return measured(context.features.neighbourhoods.density)
 
@@ -51,6 +51,6 @@ def coverage(context: Context) -> Measured:
     """Share of real examples that have a sample nearer than their 5th real neighbour.
 
     The same sets and error as for `recall`. 1 - 2^-5 = 0.97 is expected of the real distribution.
-    Source: Naeem et al. 2020, eq. 4, and eq. 9 for its expected value.
+    Source: Naeem et al. 2020, section 3.
     """
     return measured(context.features.neighbourhoods.coverage)

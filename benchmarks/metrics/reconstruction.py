@@ -41,7 +41,7 @@ def mse(context: Context) -> Measured:
 
     Of binarised data the original is binary and the reconstruction a probability. What is missing or past the end does not
     count. The standard error is that of a ratio, over examples.
-    Source: Kingma & Welling 2014, appendix C.2, whose Gaussian reconstruction term it is, up to scale and constant.
+    Source: Kingma & Welling 2014, eq. 10, whose Gaussian reconstruction term it is, up to scale and constant.
     """
     errors, numbers = squared_error(context), context.dimensions
     return Measured(*mean_and_error(errors, numbers), len(errors), items=errors / numbers)
@@ -54,7 +54,7 @@ def psnr(context: Context) -> Measured:
         mean_x -10 log10 mse(x)        data range 1, mse(x) over the pixels of one image seen
 
     An error below that of rounding to bytes counts as it (58.9 dB), so that a perfect image is finite.
-    Source: Huynh-Thu & Ghanbari 2008, eq. 1.
+    Source: Huynh-Thu & Ghanbari 2008.
     """
     errors = (squared_error(context) / context.dimensions).clamp_min(LEAST_MSE)
     return per_example(-10 * errors.log10())
@@ -79,7 +79,7 @@ def reconstruction_accuracy(context: Context) -> Measured:
 
     Reconstructions are rounded to 256 levels. The classifier was trained on real images of this data set, and on no
     reconstruction.
-    Source: Ravuri & Vinyals 2019, section 3, whose classification accuracy score turns it round.
+    Source: Ravuri & Vinyals 2019, whose classification accuracy score turns it round.
     """
     return accuracy(context, context.reconstructions)
 
@@ -109,7 +109,7 @@ def token_accuracy(context: Context) -> Measured:
         number of right tokens / number of tokens        over the test split
 
     The standard error is that of a ratio, over sequences.
-    Source: Bowman et al. 2016, section 4, for the task of putting text back from its code.
+    Source: Bowman et al. 2016, for the task of putting text back from its code.
     """
     x, mask = context.originals.x, context.originals.mask
     assert x is not None

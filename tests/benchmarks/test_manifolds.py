@@ -44,7 +44,7 @@ def test_the_right_way_round():
 
 
 def test_equal_distributions():
-    """Expected: density 1, coverage 1 - 2^-5 (Naeem et al. 2020, section 3.3)."""
+    """Expected: density 1, coverage 1 - 2^-5 (Naeem et al. 2020, section 3)."""
     sets = (means(drawn(300, 2 * s), drawn(300, 2 * s + 1)) for s in range(20))
     found = torch.tensor([[v["density"], v["coverage"]] for v in sets])
     assert found.mean(0).tolist() == pytest.approx([1, 1 - 2**-5], abs=0.02)
