@@ -16,6 +16,9 @@ from torch import Tensor
 import zoo
 from zoo.noise import Noise, fold, keyed
 
+from . import extractors
+from .extractors import inception
+from .features import FeatureSets
 from .protocol import Budget, Evaluation
 
 EVALUATION = 7                                              # a stream of the seed that training does not draw from
@@ -144,6 +147,12 @@ class Context:
         return torch.cat([self.model.reconstruct(batch).cpu() for batch, _ in self.blocks(self.test, self.rows, SHOWN)])
 
     @cached_property
+    def originals(self) -> zoo.Batch:
+        """The test split as its reconstructions saw it."""
+        x = torch.cat([batch.x for batch, _ in self.blocks(self.test, self.rows, SHOWN) if batch.x is not None])
+        return replace(self.test.batch(slice(None), self.noise(SHOWN)), x=x).to("cpu")
+
+    @cached_property
     def samples(self) -> zoo.Batch:
         """`samples` new examples: means of p(x|z), sequences drawn, with lengths of the training split in turn."""
         n, train = self.evaluation.samples, self.data.train
@@ -158,6 +167,17 @@ class Context:
     def reference(self) -> zoo.Batch:
         """The training split as it is stored: grey where the model's data are drawn from it."""
         return replace(self.data.train, binarise=False).batch(slice(None))
+
+    @cached_property
+    def features(self) -> FeatureSets:
+        """Of samples and real data, in the suite's feature space."""
+        name = self.evaluation.extractor
+        return FeatureSets(self, name, extractors.load(name))
+
+    @cached_property
+    def inception(self) -> FeatureSets:
+        """The same in the space of the canonical FID, from the user's weight file.  Raises: as `inception.load`."""
+        return FeatureSets(self, inception.NAME, inception.load(self.device))
 
 
 class LogMeanExp:

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from zoo.registry import Registry, nearest
 
+from .. import extractors, frechet
 from ..baselines import Baseline
 from ..context import Context
+from ..extractors import inception
 
 BETTER = ("higher", "lower", "none")
 GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
@@ -32,6 +34,16 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
+    "numbers": ("data that are numbers", lambda c: c.data.spec.kind != "tokens"),
+    "tokens": ("tokens", lambda c: c.data.spec.kind == "tokens"),
+    "still": ("data that are no sequences", lambda c: not c.data.spec.sequence),
+    "images": ("images with values in [0, 1]", lambda c: not c.data.spec.sequence and len(c.data.spec.shape) == 3
+               and c.data.spec.kind != "real"),
+    "labels": ("labels", lambda c: c.data.test.label is not None),
+    "classifier": ("an extractor that is a classifier", lambda c: extractors.classifies(c.evaluation.extractor)),
+    "inception": (f"images of 1 or 3 channels, and the Inception weights in ${inception.VARIABLE}", lambda c: inception.named()
+                  and NEEDS["images"][1](c) and c.data.spec.shape[0] in (1, 3)),
+    "many samples": ("samples enough to extrapolate from", lambda c: frechet.parts(*c.features.samples.shape) >= 3),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
     "factors": ("data with several known factors, and a model that is told none of them",
                 lambda c: len(c.data.spec.factors) > 1 and "conditional" not in c.model.entry.tags),
