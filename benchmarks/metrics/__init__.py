@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+import zoo
 from zoo.registry import Registry, nearest
 
 from ..context import Context
@@ -28,6 +29,12 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
+    "code": ("one code an example, not one a step", lambda c: c.one_code),
+    "groups": ("a KL of several groups of latents", lambda c: c.one_code and len(c.group_kl) > 1),
+    "labels": ("labelled data", lambda c: (c.data.spec.classes or 0) > 1 and c.data.test.label is not None),
+    "parts": ("a model whose prior and likelihood can be asked by themselves", lambda c: isinstance(c.model, zoo.Variant)),
+    "stochastic": ("a posterior that is no point", lambda c: "deterministic" not in c.model.entry.tags),
+    "unlabelled_codes": ("a model that is not told the label", lambda c: "conditional" not in c.model.entry.tags),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
 }
 
