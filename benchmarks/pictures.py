@@ -95,7 +95,7 @@ def _tile(spec: zoo.DataSpec) -> tuple[int, int]:
     """Height and width of an example in a picture."""
     if spec.sequence:
         return spec.size, spec.max_length or 1
-    return spec.shape[1:] if _image(spec) else (1, spec.size)
+    return (spec.shape[1], spec.shape[2]) if _image(spec) else (1, spec.size)
 
 
 def _layout(spec: zoo.DataSpec) -> tuple[int, int]:
@@ -125,9 +125,10 @@ def curves(path: Path, title: str, lines: dict[str, list[tuple[float, float]]]) 
 
 
 def _write(picture: "Image.Image | Figure", path: Path) -> None:
+    method = Image.Quantize.MEDIANCUT                       # for shades of grey
     if not isinstance(picture, Image.Image):
         buffer = io.BytesIO()
         picture.savefig(buffer, format="png")
-        picture = Image.open(buffer).convert("RGB")
+        picture, method = Image.open(buffer).convert("RGB"), Image.Quantize.FASTOCTREE      # keeps rare colours apart
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.quantize(SHADES, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture.quantize(SHADES, method, dither=Image.Dither.NONE).save(path, optimize=True)
