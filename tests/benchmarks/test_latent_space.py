@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,6 +187,14 @@ def test_a_code_of_another_example_costs_what_it_must(shown):
     gap, exact = value("shuffled_z_gap", c), 1.3 * 0.7 * float(c.data.test.x.double().var(0).sum())
     assert gap.value == pytest.approx(exact, abs=4 * gap.stderr) and gap.n == 1500
     assert value("shuffled_z_gap", shown(normal(50, 2), weight=0.0)).value == 0
+
+
+def test_pixels_that_are_drawn_are_those_that_were_encoded(shown):
+    """Fair coins: own codes are exact, and another example's differ in every second number. Coins thrown anew would give 0."""
+    c = shown(torch.full((2000, 4), 0.5), sd=torch.tensor(1e-3))
+    c.data = replace(c.data, test=replace(c.data.test, binarise=True))
+    gap = value("shuffled_z_gap", c)
+    assert gap.value == pytest.approx(4 * 0.5 / 2, abs=4 * gap.stderr)
 
 
 # -- what applies to what -----------------------------------------------------------------------------------------------
