@@ -81,6 +81,13 @@ class Context:
             bounds.append(mean.value.cpu())
         return torch.cat(bounds)
 
+    @cached_property
+    @torch.no_grad()
+    def group_kl(self) -> Tensor:
+        """(G,) nats: the KL of each group of latents, mean over the test split."""
+        return sum((self.model(batch, 1, noise).kl.double().sum((0, 1)).cpu()
+                    for batch, noise in self.blocks(self.test, self.rows, ELBO)), torch.zeros(())) / len(self.test)
+
     # -- sizes ----------------------------------------------------------------------------------------------------------
     @cached_property
     def steps(self) -> Tensor:
@@ -105,6 +112,11 @@ class Context:
     def codes(self) -> Tensor:
         """(N,D) posterior means of the test split; of models with a latent a step, the (frames,D) of all its frames."""
         return self.codes_of(self.test)
+
+    @property
+    def one_code(self) -> bool:
+        """Whether an example has one code, not one a step."""
+        return len(self.codes) == len(self.test)
 
     @cached_property
     def train_codes(self) -> Tensor:

@@ -46,11 +46,11 @@ def test_a_run_writes_records_and_a_report(tiny, capsys):
     items = record.read_items(out / "tiny/digits/vae/0-cpu.json")["elbo"]
     assert items.shape == (250,) and items.mean() == pytest.approx(found["metrics"]["elbo"]["value"], rel=1e-5)
     pictures = sorted((out / "tiny/figures").glob("digits-*-*.png"))
-    assert len(pictures) == 6 and all(p.stat().st_size < 60_000 for p in pictures)
+    assert len(pictures) == 12 and all(p.stat().st_size < 60_000 for p in pictures)
     head, first, last = capsys.readouterr().out.splitlines()[:3]
     assert head.startswith("digits") and first.startswith("vae") and last.startswith("ae") and "–" in last
     page = (out / "tiny/index.html").read_text()
-    assert page.count("data:image/png;base64,") == 7 and "http" not in page
+    assert page.count("data:image/png;base64,") == 13 and "http" not in page
     assert "| ae | – |" in (out / "tiny/README.md").read_text()
 
 

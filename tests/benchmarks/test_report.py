@@ -101,26 +101,49 @@ def test_a_record_that_is_no_json_is_named(tmp_path):
         report.build("s", tmp_path)
 
 
-SPECS = {
-    "grey": zoo.DataSpec((1, 8, 8), "unit", classes=3), "colour": zoo.DataSpec((3, 40, 40), "unit"),
-    "vector": zoo.DataSpec((5,), "real"), "piano": zoo.DataSpec((6,), "binary", max_length=7),
-    "tokens": zoo.DataSpec((), "tokens", max_length=9, vocabulary=4),
+ALWAYS, WALKS = {"samples", "reconstructions", "latents"}, {"traversals", "interpolations"}
+CASES = {                                                   # variant, spec, latents -> the pictures that there are to draw
+    "grey": ("vae", zoo.DataSpec((1, 8, 8), "unit", classes=3), 3, ALWAYS | WALKS | {"latents3d"}),
+    "conditional": ("cvae", zoo.DataSpec((1, 8, 8), "unit", classes=3), 2, ALWAYS | WALKS | {"manifold"}),
+    "colour": ("vae", zoo.DataSpec((3, 40, 40), "unit"), 3, ALWAYS | WALKS | {"latents3d"}),
+    "vector": ("vae", zoo.DataSpec((5,), "real"), 1, ALWAYS | WALKS),
+    "plane": ("ae", zoo.DataSpec((5,), "real"), 2, ALWAYS | WALKS | {"manifold"}),
+    "piano": ("vrnn", zoo.DataSpec((6,), "binary", max_length=7), 3, ALWAYS | {"latents3d"}),
+    "roll": ("vrae", zoo.DataSpec((88,), "binary", max_length=130), 3, ALWAYS | WALKS | {"latents3d"}),
+    "tokens": ("vrnn", zoo.DataSpec((), "tokens", max_length=9, vocabulary=4), 3, ALWAYS | {"latents3d"}),
 }
 
 
-@pytest.mark.parametrize("kind", SPECS)
-def test_pictures_of_every_kind_of_data(kind, context, tmp_path):
-    spec, n = SPECS[kind], 30
+@pytest.mark.parametrize("case", CASES)
+def test_pictures_of_every_kind_of_data(case, context, tmp_path):
+    (variant, spec, latents, kinds), n = CASES[case], 30
     shape = (n, *([spec.max_length] if spec.sequence else []), *spec.shape)
     x = torch.rand(shape).round() if spec.kind != "tokens" else torch.randint(4, shape)
     lengths = torch.randint(1, spec.max_length + 1, (n,)) if spec.sequence else None
     split = zoo.Split(x, label=torch.randint(3, (n,)) if spec.classes else None, lengths=lengths)
-    model = zoo.create("vrnn" if spec.sequence else "vae", spec, latent_dim=1 if kind == "vector" else 3, hidden=8, seed=0)
+    model = zoo.create(variant, spec, latent_dim=latents, hidden=8, seed=0)
+    (tmp_path / "x-manifold.png").write_text("of another model")
     pictures.draw(context(model, zoo.Dataset("made", spec, split, split, split, note="")), tmp_path / "x")
-    for what in pictures.KINDS:
-        path = tmp_path / f"x-{what}.png"
+    assert {p.name for p in tmp_path.iterdir()} == {f"x-{kind}.png" for kind in kinds} and kinds <= set(pictures.KINDS)
+    for path in tmp_path.iterdir():
         image = Image.open(path)
-        assert path.stat().st_size < 60_000 and max(image.size) <= 800 and min(image.size) >= 8
+        assert path.stat().st_size < 60_000 and min(image.size) >= 8
+        assert max(image.size) <= 800 or case == "roll" and path.stem.endswith(("samples", "reconstructions"))
+
+
+def test_walks_keep_the_label_where_they_begin_and_take_the_latents_that_carry_most(context, digits, monkeypatch):
+    model, told = zoo.create("cvae", digits.spec, latent_dim=2, hidden=8, seed=0), []
+    c, decode = context(model, digits), model.decode
+    c.group_kl = torch.tensor([0.1, 0.2])
+    monkeypatch.setattr(model, "decode", lambda z, label: (told.append((z, label)), decode(z, label))[1])
+    monkeypatch.setattr(pictures, "_write", lambda picture, path: None)
+    pictures.draw(c, pictures.Path("x"))
+    (z, one), (_, each), (_, again) = told
+    begun = digits.test.label[:8]
+    assert (one == begun[0]).all() and (again == begun[0]).all() and torch.equal(each, begun.repeat_interleave(9))
+    assert torch.equal(z[:9, 0], c.codes[0, 0].expand(9))                       # the second latent moves first
+    span = c.draws[:, 1].mean() + c.draws[:, 1].std() * torch.tensor([-3.0, 0.0, 3.0])
+    assert torch.allclose(z[[0, 4, 8], 1], span, atol=1e-5)
 
 
 def test_timing_measures_seconds():
