@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import pictures, record, suite, table
-from .record import Record
-from .table import Table, is_baseline
+from .record import Record, is_baseline
+from .table import Table
 
 CAPTION = """Mean ± standard error over seeds; where there is one seed, ± is over test examples. A dash: the metric does not
 apply to the variant. Bold: the best value of a column, whether or not the gap is larger than its error; baselines compete.
@@ -71,7 +71,8 @@ def read(name: str, out: Path) -> Report:
 
 
 def _section(folder: Path, t: Table, records: list[Record]) -> Section:
-    found, curves = {}, {}
+    found: dict[str, dict[str, Path]] = {}
+    curves: dict[str, list[Point]] = {}
     for r in records:
         variant = r["variant"]
         stem = pictures.stem(folder, t.dataset, variant)
@@ -96,9 +97,11 @@ def _facts(records: list[Record]) -> str:
 
 
 def _notes(records: list[Record]) -> list[str]:
-    """What the reader of single rows must know."""
+    """What the reader of single rows must know. Baselines are no matter of seeds."""
     seeds: dict[tuple[str, str], set[int]] = {}
     for r in records:
+        if is_baseline(r):
+            continue
         seeds.setdefault((r["variant"], r["env"]["device"]), set()).add(r["seed"])
     every = set().union(*seeds.values())
     return [f"{variant} on {device}: of seeds {_listed(every)}, only {_listed(here)}."

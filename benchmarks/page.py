@@ -50,7 +50,9 @@ def _section(s: Section) -> dict[str, Any]:
 
 
 def _cell(cell: Cell | None, best: float | None) -> dict[str, Any] | None:
-    return cell and {"value": cell.value, "error": cell.error, "text": str(cell), "best": cell.value == best}
+    if cell is None:
+        return None
+    return {"value": cell.value, "error": cell.error, "text": str(cell), "best": cell.value == best}
 
 
 def _about(column: str) -> str:
@@ -61,10 +63,11 @@ def _about(column: str) -> str:
 
 def _described(name: str) -> dict[str, Any]:
     """What the zoo knows of a variant; a name it does not know has no formula to show."""
-    if name not in zoo.list_variants():
+    try:
+        entry = zoo.entry(name)
+    except LookupError:
         unknown = "This installation knows no variant of this name: no formula to show."
         return {"summary": "", "tags": [], "documentation": unknown}
-    entry = zoo.entry(name)
     return {"summary": entry.summary, "documentation": entry.documentation, "paper": entry.paper, "url": entry.url,
             "equation": entry.equation, "tags": sorted(entry.tags)}
 

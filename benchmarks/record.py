@@ -41,6 +41,11 @@ def protocol(trial: Trial) -> Record:
                                   "evaluation": asdict(trial.evaluation)}))
 
 
+def is_baseline(record: Record) -> bool:
+    """Older records have no role: they are of variants."""
+    return record.get("role") == "baseline"
+
+
 def differences(record: Record, trial: Trial) -> list[str]:
     """Where a record was made by another protocol than the suite's of now: `budget.steps was 100, is now 200`."""
     found = []

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from .metrics import GROUPS
-from .record import Record
+from .record import Record, is_baseline
 
 DASH = "–"
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
-HEADLINE = ("elbo", "nll_iwae_{iwae_k}", "fcd_{extractor}", "train_throughput")     # of a group without any: its first directed
+# A group that has none of these is led by its first metric with a direction.
+HEADLINE = ("elbo", "nll_iwae_{iwae_k}", "fcd_{extractor}", "knn_5", "mig", "train_throughput")
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,16 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """`label` is the variant's name, and its device where there are several."""
+    """`label` is the variant's name, and its device where there are several; `marked` says which is a baseline."""
 
     label: str
     variant: str
     baseline: bool
     cells: list[Cell | None]
+
+    @property
+    def marked(self) -> str:
+        return self.label + " (baseline)" * self.baseline
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,6 @@ def build(records: Iterable[Record]) -> list[Table]:
     return [_table(dataset, here) for dataset, here in ok.items()]
 
 
-def is_baseline(record: Record) -> bool:
-    return record.get("role") == "baseline"
-
-
 def _table(dataset: str, records: list[Record]) -> Table:
     place: dict[Column, int] = {}                           # a metric that some variants lack stands where the others have it
     for r in records:
@@ -113,10 +114,11 @@ def _table(dataset: str, records: list[Record]) -> Table:
     columns = sorted(place, key=lambda column: place[column])
     leading = _leading(columns, records[0])
     columns.sort(key=lambda column: (GROUPS.index(column.group), column.name not in leading))
-    devices = {r["env"]["device"] for r in records}
+    devices = {r["env"]["device"] for r in records if not is_baseline(r)}
     of_row: dict[str, list[Record]] = {}
     for r in records:
-        of_row.setdefault(r["variant"] + (f" ({r['env']['device']})" if len(devices) > 1 else ""), []).append(r)
+        several = len(devices) > 1 and not is_baseline(r)
+        of_row.setdefault(r["variant"] + (f" ({r['env']['device']})" if several else ""), []).append(r)
     rows = [Row(label, rs[0]["variant"], is_baseline(rs[0]), [_cell(rs, c) for c in columns]) for label, rs in of_row.items()]
     ruling = next((i for i, c in enumerate(columns) if c.name in leading), None)
     rows.sort(key=lambda row: (row.baseline, *((0, 0.0) if ruling is None else _place(row.cells[ruling], columns[ruling]))))
@@ -157,7 +159,7 @@ def prefixed(value: float) -> str:
 def terminal(table: Table, width: int | None = None) -> str:
     """A table as text, folded into blocks of columns that fit the terminal."""
     width = width or shutil.get_terminal_size((120, 24)).columns
-    head = [table.dataset, *(row.label for row in table.rows)]
+    head = [table.dataset, *(row.marked for row in table.rows)]
     first, blocks, used = max(map(len, head)), [head], 0
     for i, column in enumerate(table.columns):
         cells = [column.title, *(DASH if row.cells[i] is None else str(row.cells[i]) for row in table.rows)]
@@ -176,6 +178,5 @@ def markdown(table: Table) -> str:
         return DASH if cell is None else f"**{cell}**" if cell.value == best else str(cell)
 
     lines = [["variant", *(f"{c.title}<br>{c.unit}" for c in table.columns)], ["---", *["---:"] * len(table.columns)],
-             *([f"*{row.label}* (baseline)" if row.baseline else row.label, *map(text, row.cells, table.bests)]
-               for row in table.rows)]
+             *([f"*{row.marked}*" if row.baseline else row.label, *map(text, row.cells, table.bests)] for row in table.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

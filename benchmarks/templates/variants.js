@@ -3,8 +3,15 @@
 
 function picture(section, variant, kind, caption) {
   const source = section.pictures[variant]?.[kind];
-  return source ? element("figure", {}, element("img", { src: source, alt: `${kind} of ${variant}` }),
+  const image = () => element("img", { src: source, alt: `${kind} of ${variant}` });
+  return source ? element("figure", {}, element("button", { type: "button", onclick: () => enlarge(image()) }, image()),
     element("figcaption", {}, caption)) : null;
+}
+
+function enlarge(image) {
+  const dialog = element("dialog", { onclick: () => dialog.close(), onclose: () => dialog.remove() }, image);
+  document.body.append(dialog);
+  dialog.showModal();
 }
 
 function gallery(section, state) {
@@ -97,6 +104,6 @@ function sideBySide(section, state) {
       pair.map(row => element("th", { scope: "col" }, row.label)))), element("tbody", {}, rows));
   }
 
-  const choice = (label, key) => select(label, labels, state[key], chosen => { state[key] = chosen; draw(); });
-  return [element("section", { class: "side" }, heading("Side by side", choice("", "left"), choice("and", "right")), box), draw];
+  const choice = key => select(key, labels, state[key], chosen => { state[key] = chosen; draw(); });
+  return [element("section", { class: "side" }, heading("Side by side", choice("left"), choice("right")), box), draw];
 }

@@ -10,7 +10,8 @@ from handmade import keep, made
 from PIL import Image
 
 import zoo
-from benchmarks import page, pictures, report, table, timing
+from benchmarks import page, pictures, report, screenshot, table, timing
+from benchmarks.cli import main
 
 
 def cells(t):
@@ -48,7 +49,7 @@ def test_columns_stand_by_group_the_headline_first():
 def test_a_baseline_stands_below_and_may_win():
     (t,) = table.build([made("ppca", role="baseline", elbo=-5.0), made("a", elbo=-10.0), made("b", elbo=-9.0)])
     assert list(cells(t)) == ["b", "a", "ppca"] and [row.baseline for row in t.rows] == [False, False, True]
-    assert "| *ppca* (baseline) | **-5.00 ± 0.50** |" in table.markdown(t)
+    assert "| *ppca (baseline)* | **-5.00 ± 0.50** |" in table.markdown(t)
 
 
 def test_devices_are_rows_of_their_own():
@@ -107,6 +108,14 @@ def test_the_code_of_others_is_what_it_says():
     readme = (page.PLOTLY.parent / "README.md").read_text()
     assert hashlib.sha256(page.PLOTLY.read_bytes()).hexdigest() in readme
     assert re.search(r"minified\) v(\S+)", page.PLOTLY.read_text())[1] in readme            # its version
+
+
+@pytest.mark.parametrize("name, message", [("page.jpg", "must end in .png"), ("page.png", "install one")])
+def test_why_there_is_no_screenshot(name, message, tmp_path, monkeypatch, capsys):
+    keep(tmp_path, [made("a", elbo=-10.0)])
+    monkeypatch.setattr(screenshot.shutil, "which", lambda name: None)
+    assert main(["report", "s", "--out", str(tmp_path), "--screenshot", name]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_record_that_is_no_json_is_named(tmp_path):
