@@ -26,7 +26,7 @@ def _readme(report: Report) -> str:
              " `index.html` is the same and more as one interactive page: open it from disk.", CAPTION]
     for s in report.sections:
         parts += [f"## {s.dataset}", s.facts, table.markdown(s.table.headline), *s.notes]
-        parts += [_folded(f"{group}: {len(t.columns)} metrics", table.markdown(t)) for group, t in s.table.groups.items()]
+        parts += [_folded(f"{group} ({len(t.columns)})", table.markdown(t)) for group, t in s.table.groups.items()]
         parts += _curves(report.folder, s) + _pictures(report.folder, s)
     if report.failures:
         parts += ["## Failed trials", "\n".join(f"- {what}: `{why}`" for what, why in report.failures)]

@@ -151,6 +151,13 @@ def test_data_sets_failures_and_markup_in_records(opened):
     assert "abacus" in section(page, "Where it ran").inner_text()
 
 
+def test_a_report_of_failures_only(opened, tmp_path):
+    keep(tmp_path, [made("vae", status="failed")])
+    page = opened()
+    page.goto(report.build("s", tmp_path).as_uri())
+    assert "d/e vae seed 0" in section(page, "Failed trials").inner_text() and page.locator(".leaderboard").count() == 0
+
+
 def test_dark_mode_changes_the_page_and_its_charts(opened):
     page = opened()
     colours = lambda: page.evaluate("""() => [getComputedStyle(document.body).backgroundColor,

@@ -94,7 +94,7 @@ def test_a_report_says_what_its_records_say(tmp_path):
     assert data["variants"]["vae"]["url"] == zoo.entry("vae").url and "nll" in data["variants"]["vae"]["documentation"]
     assert "no variant of this name" in data["variants"]["unheard_of"]["documentation"]
     assert (tmp_path / "s/figures/d-e-curves.png").is_file() and "figures/d-e-curves.png" in readme
-    assert "<details><summary>likelihood: 1 metrics</summary>" in readme
+    assert "<details><summary>likelihood (1)</summary>" in readme
 
 
 def test_a_page_needs_no_other_file(tmp_path):
