@@ -15,6 +15,7 @@ examples:
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench report quick                                README.md and index.html again, from the records
+  zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
 
 Interrupt `run` whenever you like: the same command goes on where it stopped, and never runs a finished trial again.
 """
@@ -58,6 +59,8 @@ def parser() -> argparse.ArgumentParser:
                                  description="Build RESULTS/<suite>/README.md, its figures, and one self-contained index.html.")
     report.add_argument("suite", metavar="SUITE", help="a suite that has been run")
     report.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
+    report.add_argument("--screenshot", type=Path, metavar="FILE.png",
+                        help="also a picture of the page's top, taken by an installed Chromium or Chrome")
     report.set_defaults(do=_report)
 
     listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
@@ -89,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
         for record in records:
             print(json.dumps(record))
     else:
-        print("\n\n".join(table.terminal(t) for t in table.build(records)))
+        print("\n\n".join(table.terminal(t.headline) for t in table.build(records)))
     failed = [f"{r['dataset']} {r['variant']} seed {r['seed']}" for r in records if r["status"] == "failed"]
     for what in failed:
         print(f"failed: {what}; its record holds the traceback", file=sys.stderr)
@@ -99,8 +102,12 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _report(args: argparse.Namespace) -> int:
-    from . import report
-    print(report.build(Path(args.suite).stem if args.suite.endswith(".toml") else args.suite, args.out))
+    from . import report, screenshot
+    page = report.build(Path(args.suite).stem if args.suite.endswith(".toml") else args.suite, args.out)
+    print(page)
+    if args.screenshot:
+        screenshot.take(page, args.screenshot)
+        print(args.screenshot)
     return 0
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import dataset, standard_error
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal, Normal
 
 import zoo
 from benchmarks import baselines
 from benchmarks.baselines import cell
 from benchmarks.baselines.mixture import bernoullis
-from tests.support import dataset, standard_error
 from zoo.noise import Generated
 
 REAL_ROOT = Path(os.environ.get("ZOO_DATA") or Path(__file__).parents[3] / "shared" / "data")

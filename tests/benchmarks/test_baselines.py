@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import SPECS, dataset
 
 import zoo
 from benchmarks import baselines, record
 from benchmarks.baselines import BASELINES, Baseline, baseline
 from benchmarks.cli import main
 from benchmarks.metrics import METRICS, measure
-from tests.support import SPECS, dataset
 from zoo.noise import Generated
 
 CASES = [(name, kind) for name in BASELINES for kind, spec in SPECS.items() if baselines.entry(name).why_not(spec) is None]

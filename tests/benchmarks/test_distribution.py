@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import dataset, small
 
 import zoo
 from benchmarks import extractors
 from benchmarks.metrics import METRICS, measure
-from tests.support import dataset, small
 
 NAMES = tuple(name for name in METRICS if METRICS.get(name).group == "distribution")
 STILL = {"fcd_aggregate_random_projection", "fcd_gap_random_projection", "kcd_random_projection", "precision", "recall",

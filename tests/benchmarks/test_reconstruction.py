@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import dataset, small
 
 import zoo
 from benchmarks.metrics import METRICS, measure
 from benchmarks.ssim import ssim
-from tests.support import dataset, small
 
 NAMES = ("mse", "psnr", "ssim", "reconstruction_accuracy", "original_accuracy", "token_accuracy")
 
