@@ -119,7 +119,7 @@ def test_rows_of_their_own(tiny, capsys):
     assert "ppca (baseline)" in said.out and "vae (" not in said.out and "skipped" not in said.err
     kinds = {p.name for p in (out / "tiny/figures").glob("digits-m*-*.png")}
     assert kinds == {f"digits-{m}-{what}.png" for m in ("marginal", "mixture") for what in ("samples", "reconstructions")}
-    assert "| ppca (baseline) |" in (out / "tiny/README.md").read_text()
+    assert "| *ppca (baseline)* |" in (out / "tiny/README.md").read_text()
 
     assert main([*command, "--variants", "ppca"]) == 0                         # finished: not fitted again
     assert record.read(out / "tiny/digits/ppca/0-cpu.json") == ppca
