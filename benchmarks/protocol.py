@@ -30,6 +30,10 @@ class Evaluation:
     samples: int = 1000                                     # drawn from the model for the Fréchet distance
     extractor: str = "random_projection"                    # its feature space
     labelled: int = 1000                                    # training examples that probes and clusterings learn from
+    refined_k: int = 100                                    # importance samples after q was refined for each example
+    refined_examples: int = 50                              # of the test split, from its start
+    ais_examples: int = 0                                   # for annealed importance sampling, which is dear: 0 leaves it out
+    ais_steps: int = 200                                    # temperatures from the prior to the posterior
 
 
 @dataclass(frozen=True)

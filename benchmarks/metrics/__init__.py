@@ -18,14 +18,38 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+import zoo
+from zoo.likelihoods import Family
 from zoo.registry import Registry, nearest
 
-from ..context import Context
+from ..context import SHOWN, Context
 
 BETTER = ("higher", "lower", "none")
 GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
+
+
+def _joint(c: Context) -> zoo.Joint | None:
+    """p(x, z) of the first test example."""
+    return c.model.joint(c.test.head(1).batch(noise=c.noise(SHOWN)))
+
+
+def _bound(c: Context) -> bool:
+    """Not if p(x|z) is one of zoo.likelihoods and none of such data: grey pixels under a Bernoulli, bytes under a density."""
+    if c.model.entry.bound == "none":
+        return False
+    joint = _joint(c)
+    p = joint and joint.likelihood(joint.prior.sample(1, c.noise(SHOWN))[None])
+    return not isinstance(p, Family) or c.data.spec.kind in p.kinds
+
+
+def _density(c: Context) -> bool:
+    return not {"deterministic", "discrete"} & set(c.model.entry.tags) and _joint(c) is not None
+
+
 NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
-    "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
+    "bound": ("a model whose terms bound log p(x)", _bound),
+    "density": ("a model whose latents are real numbers, drawn at once", _density),
+    "ais": ("a suite that asks for it: ais_examples under [evaluation]", lambda c: c.evaluation.ais_examples > 0),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
