@@ -10,7 +10,7 @@ itself: the pair z, x ~ p(z) p(x|z).
 A step size that adapts to its own chain bends E[w] upwards, past log p(x). Here a pilot run with noise of its own adapts one
 size for each example and temperature, and the runs that count keep them.
 
-Source: Neal 2001, eq. 3-8; Wu et al. 2017 (schedule, leapfrog steps, acceptance target) and Grosse et al. 2015 (the sandwich).
+Source: Neal 2001, section 2; Wu et al. 2017 (schedule, leapfrog steps, acceptance target), Grosse et al. 2015 (sandwich).
 Departs from their code: frozen step sizes; a faster adaptation, for fewer temperatures.
 """
 
@@ -28,13 +28,13 @@ Target = Callable[[Tensor], Tensor]                         # z (C,B,D) -> log-d
 
 
 def schedule(steps: int, rad: float = 4.0) -> Tensor:
-    """b_0 .. b_T (T+1,): a sigmoid between -rad and rad, stretched to reach from 0 to 1, slow at both ends."""
+    """Inverse temperatures b_0 .. b_T (T+1,): a sigmoid between -rad and rad, stretched to [0, 1]: slow at both ends."""
     b = torch.linspace(-rad, rad, steps + 1, dtype=torch.float64).sigmoid()
     return (b - b[0]) / (b[-1] - b[0])
 
 
 def walk(joint: zoo.Joint, z: Tensor, temperatures: Tensor, sizes: Tensor | None, noise: Noise) -> tuple[Tensor, Tensor]:
-    """C chains for each of B examples from z (C,B,D) along the temperatures (T+1,), up or down.
+    """C chains for each of B examples from z (C,B,D) along inverse temperatures (T+1,), up or down.
 
     sizes    (T+1,B) step sizes of the moves at each temperature; None: adapt them, which makes a pilot run
     -> log-weights (C,B) in float64, whose mean of exponentials estimates p(x) on the way up, 1 / p(x) on the way down; sizes

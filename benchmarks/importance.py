@@ -96,5 +96,6 @@ def stream(pieces: Iterable[Tensor], ks: Sequence[int]) -> Bounds:
         done = last
         if done == ks[-1]:
             break
+    assert done == ks[-1], f"{done} weights for a bound of {ks[-1]}"
     log_p, variance = (torch.stack(rows).cpu() for rows in zip(*found, strict=True))
     return Bounds(ks, log_p, variance, (even + odd).ess.cpu())

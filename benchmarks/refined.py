@@ -6,7 +6,7 @@ Adam on the reparameterised gradient, for each example's D means and D log-varia
 importance weights forgive a wide q and not a narrow one; the factor is fixed in advance, so that any bound taken with fresh
 noise afterwards is a valid one.
 
-Source: Kim et al. 2018, Cremer et al. 2018, section 5.1 (local optimisation of q).  Departs from the papers: fewer steps, and
+Source: Kim et al. 2018 and Cremer et al. 2018 (local optimisation of q).  Departs from the papers: fewer steps, and
 q begins at the mean and variance of draws of the encoder's own, whatever its family.
 """
 

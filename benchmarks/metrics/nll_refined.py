@@ -22,7 +22,7 @@ def nll_refined(context: Context) -> Measured:
     q_x is a diagonal Gaussian, fitted to x alone by 50 steps of Adam on the ELBO, then widened by 1.2 (`benchmarks.refined`);
     the final samples are fresh. It judges p with little regard for the encoder: rank generative models on it, and read how
     far `nll_iwae` is above it as the encoder's failing. `stderr` is over examples, `mc` over the final samples.
-    Source: Burda et al. 2016, eq. 8, on the posteriors of Cremer et al. 2018, section 5.1.
+    Source: Burda et al. 2016, eq. 8, on the locally optimised posteriors of Cremer et al. 2018.
     """
     k, found = context.evaluation.refined_k, []
     split = context.test.head(context.evaluation.refined_examples)

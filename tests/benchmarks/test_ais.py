@@ -47,6 +47,15 @@ def test_weights_are_unbiased_both_ways(line):
 
 
 @torch.no_grad()
+def test_only_the_pilot_adapts(line):
+    z, sizes = torch.zeros(8, 1, 1), torch.full((11, 1), 0.4)
+    kept = ais.walk(line, z, ais.schedule(10), sizes, Generated(0))[1]
+    assert torch.equal(kept, torch.full((11, 1), 0.4))
+    adapted = ais.walk(line, z, ais.schedule(10), None, Generated(0))[1]
+    assert len(adapted[1:].unique()) == 10
+
+
+@torch.no_grad()
 def test_a_move_keeps_its_target():
     z = torch.randn(40_000, 1, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 0.5]) + 1
 
