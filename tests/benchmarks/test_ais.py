@@ -90,13 +90,13 @@ def test_the_pilot_finds_step_sizes_that_are_accepted():
 def test_the_sandwich_on_probabilistic_pca(context):
     data, log_p = drawn(8, torch.float32)
     numbers = {"ais_examples": 8, "metrics": ("nll_ais",)}
-    found, items = measure(context(PPCA(), data, ais_steps=100, **numbers))
+    found, items = measure(context(PPCA(), data, ais_steps=60, **numbers))
     below, error = -items["nll_ais"] - log_p, found["nll_ais"]
-    assert -3 < below.mean() < 3 * (below.std() / math.sqrt(8))
+    assert -5 < below.mean() < 3 * (below.std() / math.sqrt(8))
     assert error["mc"] > 0 and error["n"] == 8
     gap = found["nll_ais_gap"]
-    assert 0 < gap["value"] < 4 and gap["stderr"] > 0 and "nll_ais_gap" not in items
-    coarse = measure(context(PPCA(), data, ais_steps=20, **numbers))[0]["nll_ais_gap"]
+    assert 0 < gap["value"] < 8 and gap["stderr"] > 0 and "nll_ais_gap" not in items
+    coarse = measure(context(PPCA(), data, ais_steps=12, **numbers))[0]["nll_ais_gap"]
     assert coarse["value"] > gap["value"] + 2 * math.hypot(gap["stderr"], coarse["stderr"])     # it closes
 
 
