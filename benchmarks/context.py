@@ -1,13 +1,12 @@
 """What metrics see of one trained model: its parts are computed when first asked for, and once.
 
-Everything is a function of (model, data, numbers of the suite, seed). Sums are taken in float64; nothing here needs memory in
-proportion to the number of importance samples.
+Everything is a function of (model, data, numbers of the suite, seed). Sums are taken in float64.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count
 
 import numpy as np
 import torch
@@ -19,10 +18,11 @@ from zoo.noise import Noise, fold, keyed
 from . import extractors
 from .extractors import inception
 from .features import FeatureSets
+from .importance import UNIT, Bounds, ladder, stream
 from .protocol import Budget, Evaluation
 
 EVALUATION = 7                                              # a stream of the seed that training does not draw from
-ELBO, IWAE, SAMPLES, SHOWN, DRAWS = range(5)                # and its branches
+ELBO, IWAE, SAMPLES, SHOWN, DRAWS, REFINED, AIS = range(7)  # and its branches
 NUMBERS = 1 << 22                                           # of x, over all rows of one forward pass: bounds the memory
 
 
@@ -43,8 +43,9 @@ class Context:
     def test(self) -> zoo.Split:
         return self.data.test.to(self.device)
 
-    def noise(self, branch: int, i: int = 0) -> Noise:
-        return keyed(fold(self.seed, EVALUATION, branch), i, self.device)
+    def noise(self, branch: int, i: int = 0, *within: int) -> Noise:
+        """The i-th noise of a branch, or of what is `within` it."""
+        return keyed(fold(self.seed, EVALUATION, branch, *within), i, self.device)
 
     @property
     def rows(self) -> int:
@@ -61,25 +62,38 @@ class Context:
     # -- likelihood -----------------------------------------------------------------------------------------------------
     @cached_property
     @torch.no_grad()
-    def elbo(self) -> Tensor:
-        """(N,) nats, of every test example; mean over `elbo_samples` draws of z."""
+    def elbo_terms(self) -> tuple[Tensor, Tensor]:
+        """-> distortion, rate (N,), nats, of every test example; means over `elbo_samples` draws of z."""
         k = self.evaluation.elbo_samples
-        return torch.cat([self.model(batch, k, noise).elbo.double().cpu()
-                          for batch, noise in self.blocks(self.test, self.rows // k, ELBO)])
+        passes = (self.model(batch, k, noise) for batch, noise in self.blocks(self.test, self.rows // k, ELBO))
+        parts = [(t.nll.double().mean(0).cpu(), t.kl.double().sum(-1).mean(0).cpu()) for t in passes]
+        distortion, rate = (torch.cat(part) for part in zip(*parts, strict=True))
+        return distortion, rate
+
+    @property
+    def elbo(self) -> Tensor:
+        """(N,) nats"""
+        distortion, rate = self.elbo_terms
+        return -(distortion + rate)
 
     @cached_property
     @torch.no_grad()
+    def importance(self) -> Bounds:
+        """Importance-weighted bounds on log p(x) of the first `iwae_examples` test examples, at all K up to `iwae_k`.
+
+        One pass is UNIT samples of one example, with noise of its own, whatever K and whatever the memory: so L_k is the same
+        number in every run that reaches k. That the encoder reads its one row again in each pass costs nothing beside UNIT
+        rows of the decoder.
+        """
+        ks, found = ladder(self.evaluation.iwae_k), []
+        for i, (batch, _) in enumerate(self.blocks(self.test.head(self.evaluation.iwae_examples), 1, IWAE)):
+            found.append(stream((self.model(batch, UNIT, self.noise(IWAE, unit, i)).log_w for unit in count()), ks))
+        return Bounds.of(found)
+
+    @property
     def log_p(self) -> Tensor:
-        """(n,) nats: the importance-weighted bound on log p(x) of the first `iwae_examples` test examples."""
-        k_all = self.evaluation.iwae_k
-        k = min(k_all, 50, self.rows)
-        bounds = []
-        for batch, noise in self.blocks(self.test.head(self.evaluation.iwae_examples), self.rows // k, IWAE):
-            mean = LogMeanExp()
-            for done in range(0, k_all, k):
-                mean.add(self.model(batch, min(k, k_all - done), noise).log_w)
-            bounds.append(mean.value.cpu())
-        return torch.cat(bounds)
+        """(n,) nats: the bound at `iwae_k`."""
+        return self.importance.log_p[-1]
 
     @cached_property
     @torch.no_grad()
@@ -190,26 +204,6 @@ class Context:
     def inception(self) -> FeatureSets:
         """The same in the space of the canonical FID, from the user's weight file.  Raises: as `inception.load`."""
         return FeatureSets(self, inception.NAME, inception.load(self.device))
-
-
-class LogMeanExp:
-    """log 1/K sum_k exp(log_w_k) of numbers that come in pieces: one float64 for each example, whatever K."""
-
-    def __init__(self) -> None:
-        self.total: Tensor | None = None
-        self.k = 0
-
-    def add(self, log_w: Tensor) -> None:
-        """log_w (k,B)"""
-        piece = log_w.double().logsumexp(0)
-        self.total = piece if self.total is None else torch.logaddexp(self.total, piece)
-        self.k += len(log_w)
-
-    @property
-    def value(self) -> Tensor:
-        """(B,)"""
-        assert self.total is not None
-        return self.total - math.log(self.k)
 
 
 def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float, float]:

@@ -36,6 +36,10 @@ class Evaluation:
     dci_points: int = 500                                   # the same for DCI, which is dearer
     dci_rounds: int = 10                                    # of its boosting
     dci_seeds: int = 1
+    refined_k: int = 100                                    # importance samples after q was refined for each example
+    refined_examples: int = 50                              # of the test split, from its start
+    ais_examples: int = 0                                   # for annealed importance sampling, which is dear: 0 leaves it out
+    ais_steps: int = 200                                    # temperatures from the prior to the posterior
 
 
 @dataclass(frozen=True)

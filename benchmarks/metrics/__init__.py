@@ -19,42 +19,13 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-import zoo
 from zoo.registry import Registry, nearest
 
-from .. import extractors, frechet
-from ..baselines import Baseline
 from ..context import Context
-from ..extractors import inception
+from ..needs import IMPLIED, NEEDS
 
 BETTER = ("higher", "lower", "none")
 GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
-NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
-    "trained": ("a model that is trained by steps", lambda c: not isinstance(c.model, Baseline)),
-    "latents": ("a model with latents", lambda c: c.model.latent_dim > 0),
-    "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
-    "steps": ("sequences", lambda c: c.data.spec.sequence),
-    "discrete": ("discrete data", lambda c: c.data.spec.discrete),
-    "numbers": ("data that are numbers", lambda c: c.data.spec.kind != "tokens"),
-    "tokens": ("tokens", lambda c: c.data.spec.kind == "tokens"),
-    "still": ("data that are no sequences", lambda c: not c.data.spec.sequence),
-    "images": ("images with values in [0, 1]", lambda c: not c.data.spec.sequence and len(c.data.spec.shape) == 3
-               and c.data.spec.kind != "real"),
-    "classifier": ("an extractor that is a classifier", lambda c: extractors.classifies(c.evaluation.extractor)),
-    "inception": (f"images of 1 or 3 channels, and the Inception weights in ${inception.VARIABLE}", lambda c: inception.named()
-                  and NEEDS["images"][1](c) and c.data.spec.shape[0] in (1, 3)),
-    "many samples": ("samples enough to extrapolate from", lambda c: frechet.parts(*c.features.samples.shape) >= 3),
-    "code": ("one code an example, not one a step", lambda c: c.one_code),
-    "groups": ("a KL of several groups of latents", lambda c: c.one_code and len(c.group_kl) > 1),
-    "labels": ("labelled data", lambda c: (c.data.spec.classes or 0) > 1 and c.data.test.label is not None),
-    "parts": ("a model whose prior and likelihood can be asked by themselves", lambda c: isinstance(c.model, zoo.Variant)),
-    "stochastic": ("a posterior that is no point", lambda c: "deterministic" not in c.model.entry.tags),
-    "unlabelled_codes": ("a model that is not told the label", lambda c: "conditional" not in c.model.entry.tags),
-    "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
-    "factors": ("data with several known factors, and a model that is told none of them",
-                lambda c: len(c.data.spec.factors) > 1 and "conditional" not in c.model.entry.tags),
-}
-IMPLIED = {"latent space": ("latents",), "disentanglement": ("latents",)}      # what every metric of a group needs
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ def plan():
 def context():
     """context(model, data, iwae_k=...) -> Context with numbers that differ from one another."""
     def make(model, data, **evaluation):
-        numbers = {"elbo_samples": 2, "iwae_k": 7, "iwae_examples": 11, "samples": 80} | evaluation
+        numbers = {"elbo_samples": 2, "iwae_k": 7, "iwae_examples": 11, "samples": 80, "refined_k": 5,
+                   "refined_examples": 3} | evaluation
         return Context(model.eval(), data, Budget(batch_size=16), Evaluation(**numbers), seed=3)
     return make
 
