@@ -15,6 +15,7 @@ examples:
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench report quick                                README.md and index.html again, from the records
+  zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
 
 Interrupt `run` whenever you like: the same command goes on where it stopped, and never runs a finished trial again.
 """
@@ -26,6 +27,24 @@ A finished trial is not run again; an interrupted one is resumed from its checkp
 traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
 was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
 RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
+"""
+COMPARE = """\
+Is B better than A, or is it noise? Trials are paired by data set, variant and seed, and each metric's difference gets a 95%
+interval: from the test examples, resampled in pairs, and from the seeds. Holm's correction over all tests of a data set.
+
+A and B are results folders of a suite, folders below one, or single records; PATH@REVISION reads them from a commit of git.
+Sides of one variant each are compared whatever the variants are called. What cannot be compared is listed with the reason:
+other data, another version of a metric, times and memory of another machine.
+"""
+COMPARE_EXAMPLES = """\
+examples:
+  zoo-bench compare results/mnist@main results/mnist               what has changed since that commit
+  zoo-bench compare results/mnist@v1 results/mnist@v2 --variants '*_vae' --metrics 'elbo,nll*'
+  zoo-bench compare results/mnist --variants vae,vamp              two variants of one folder: A = vae, B = vamp
+  zoo-bench compare results/mnist/mnist-dynamic/{vae,vamp}         the same
+  zoo-bench compare mine/quick theirs/quick --json
+
+exit status: 0 compared; 1 with --fail-if-worse, where B is worse in a metric; 2 nothing could be compared
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -58,6 +77,18 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("suite", metavar="SUITE", help="a suite that has been run")
     report.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
     report.set_defaults(do=_report)
+
+    compare = commands.add_parser("compare", help="paired differences of two sets of results, with intervals",
+                                  description=COMPARE, formatter_class=raw, epilog=COMPARE_EXAMPLES)
+    compare.add_argument("a", metavar="A", help="PATH or PATH@REVISION")
+    compare.add_argument("b", metavar="B", nargs="?", help="the same; without it, --variants names two of A's")
+    compare.add_argument("--variants", type=_names, default=[], metavar="A,B",
+                         help="only these, names or patterns; with one folder: the two variants to compare")
+    compare.add_argument("--metrics", type=_names, default=["*"], metavar="A,B",
+                         help="only these, names or patterns: fewer tests, less to correct for")
+    compare.add_argument("--fail-if-worse", action="store_true", help="exit with 1 where B is worse than A by more than noise")
+    compare.add_argument("--json", action="store_true", help="one JSON object")
+    compare.set_defaults(do=_compare)
 
     listing = commands.add_parser("list", help="suites, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
@@ -101,6 +132,29 @@ def _report(args: argparse.Namespace) -> int:
     from . import report
     print(report.build(Path(args.suite).stem if args.suite.endswith(".toml") else args.suite, args.out))
     return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from . import compare, compare_text, sources
+    a = sources.load(args.a)
+    if args.b is None:
+        if len(args.variants) != 2:
+            raise ValueError(f"one folder is given, and {len(args.variants) or 'no'} variants; name B, or two variants to "
+                             "compare: --variants A,B")
+        names = [f"{args.a}, {variant}" for variant in args.variants]
+        one, other = (compare.chosen(a, [variant]) for variant in args.variants)
+    else:
+        names, patterns = [args.a, args.b], args.variants or ["*"]
+        one, other = (compare.chosen(results, patterns) for results in (a, sources.load(args.b)))
+    tables = compare.compare(one, other, args.metrics)
+    if args.json:
+        print(json.dumps(compare_text.as_json(tables, *names), indent=1, allow_nan=False))
+    else:
+        print(compare_text.text(tables, *names))
+    if not any(t.rows for t in tables):
+        print("zoo-bench: nothing could be compared; the reasons are above", file=sys.stderr)
+        return 2
+    return int(args.fail_if_worse and any(row.verdict == "worse" for t in tables for row in t.rows))
 
 
 def _list(args: argparse.Namespace) -> int:

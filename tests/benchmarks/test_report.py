@@ -13,14 +13,16 @@ from benchmarks import pictures, record, report, table, timing
 
 def made(variant, seed=0, device="cpu", status="ok", **values):
     units = {"elbo": ("nats", "higher"), "fcd": ("distance", "lower"), "au": ("latents", "none")}
-    metrics = {k: {"value": v, "unit": units[k][0], "better": units[k][1], "stderr": 0.5 if k == "elbo" else None, "n": 9,
-                   "iqr": None} for k, v in values.items()}
+    metrics = {k: {"value": v, "unit": units[k][0], "better": units[k][1], "group": "likelihood", "version": 1,
+                   "stderr": 0.5 if k == "elbo" else None, "n": 9, "iqr": None, "mc": None} for k, v in values.items()}
     env = {"device": device, "processor": "abacus", "cores": 2, "threads": 1, "load_before": 0.5, "load_after": 1.5,
-           "torch": "2", "python": "3", "commit": "abc", "dirty": False, "kernel_path": "reference"}
+           "torch": "2", "triton": None, "python": "3", "commit": "abc", "dirty": False, "kernel_path": "reference"}
     return {"schema": record.SCHEMA, "suite": "s", "dataset": "d/e", "variant": variant, "seed": seed, "status": status,
             "traceback": None if status == "ok" else "Traceback\nValueError: <b>broken</b>", "metrics": metrics, "env": env,
-            "budget": {"steps": 10}, "evaluation": {"iwae_k": 5, "iwae_examples": 7, "samples": 9}, "settings": {},
-            "seconds": 3.0, "training": {"seconds": 1.0}, "data_sha256": "0123456789abcdef", "started": "",
+            "settings": {}, "budget": {"steps": 10},
+            "evaluation": {"metrics": [], "iwae_k": 5, "iwae_examples": 7, "samples": 9},
+            "seconds": 3.0, "training": {"seconds": 1.0, "peak_bytes": 1, "env": env}, "data_sha256": "0123456789abcdef" * 4,
+            "started": "2026-01-01T00:00:00+00:00",
             "curve": [{"step": 5.0, "valid_elbo": -3.0}, {"step": 10.0, "valid_elbo": -2.0}]}
 
 
