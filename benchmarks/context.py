@@ -6,7 +6,7 @@ proportion to the number of importance samples.
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -30,6 +30,7 @@ class Context:
     evaluation: Evaluation
     seed: int
     peak_bytes: int = 0                                     # of memory, while it was trained
+    curve: list[dict[str, float]] = field(default_factory=list)          # rows of its training log
 
     @property
     def device(self) -> torch.device:

@@ -30,6 +30,8 @@ class Evaluation:
     samples: int = 1000                                     # drawn from the model for the Fréchet distance
     extractor: str = "random_projection"                    # its feature space
     labelled: int = 1000                                    # training examples that probes and clusterings learn from
+    batch_sizes: tuple[int, ...] = (1, 64)                  # to time training, encoding, decoding and sampling at
+    elbo_targets: tuple[float, ...] = ()                    # nats; the seconds that training takes to reach them are measured
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+import zoo
 from zoo.registry import Registry, nearest
 
 from ..context import Context
@@ -29,14 +30,15 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
+    "decoder": ("models that decode one latent an example", lambda c: not isinstance(c.model, zoo.SequenceVariant)),
 }
 
 
 @dataclass(frozen=True)
 class Measured:
     """A value and, where there are any: its standard error over `n` examples; the interquartile range of a timing; the
-    Monte-Carlo error `mc`, the standard error over the noise that was drawn; and `items`, its values (n,) for single test
-    examples, in the split's order, which are kept for comparisons in pairs."""
+    Monte-Carlo error `mc`, the standard error over the noise that was drawn; `items`, its values (n,) for single test examples,
+    in the split's order, which are kept for comparisons in pairs; and of a timing, whether the machine was `busy`."""
 
     value: float
     stderr: float | None = None
@@ -44,6 +46,7 @@ class Measured:
     iqr: float | None = None
     mc: float | None = None
     items: Tensor | None = None
+    busy: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,8 @@ def test_other_data_are_refused(result):
 
 
 @pytest.mark.parametrize("key, value, said", [
-    ("version", 2, "version 1 in A, 2 in B"), ("n", 9, "number of examples None in A"), ("unit", "bits", "unit nats in A, bits in B"),
+    ("version", 2, "version 1 in A, 2 in B"), ("n", 9, "number of examples None in A"),
+    ("unit", "bits", "unit nats in A, bits in B"),
 ])
 def test_another_definition_is_refused(result, key, value, said):
     a, b = [result("a", elbo=1.0, fcd=2.0)], [result("a", elbo=(1.0, {key: value}), fcd=2.0)]

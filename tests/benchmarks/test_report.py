@@ -128,4 +128,4 @@ def test_pictures_of_every_kind_of_data(kind, context, tmp_path):
 def test_timing_measures_seconds():
     seconds = timing.measure(lambda: __import__("time").sleep(0.004), torch.device("cpu"))
     assert 0.004 <= seconds.median < 0.02 and seconds.iqr >= 0
-    assert timing.Timing(0.5, 0.1).rate(10) == pytest.approx((20.0, 4.0))
+    assert timing.Timing(0.5, 0.1, None).rate(10) == pytest.approx((20.0, 4.0))
