@@ -46,6 +46,11 @@ examples:
 
 exit status: 0 compared; 1 with --fail-if-worse, where B is worse in a metric; 2 nothing could be compared
 """
+MERGE = """\
+Copy the records of a suite, made on other machines or by others, into one results folder, with the pictures and the values of
+single examples beside them. A trial that both have is left as it is where the records are equal, and refused where they
+differ, unless --prefer says whose stays. Other data, another evaluation or another suite is refused. Then: zoo-bench report.
+"""
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
 
@@ -89,6 +94,13 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument("--fail-if-worse", action="store_true", help="exit with 1 where B is worse than A by more than noise")
     compare.add_argument("--json", action="store_true", help="one JSON object")
     compare.set_defaults(do=_compare)
+
+    merge = commands.add_parser("merge", help="bring records of several machines into one folder", description=MERGE,
+                                formatter_class=raw, epilog="example:\n  zoo-bench merge theirs/mnist gpu/mnist results/mnist")
+    merge.add_argument("origins", metavar="FROM", nargs="+", type=Path, help="results folders of the suite")
+    merge.add_argument("into", metavar="INTO", type=Path, help="the results folder to write into; made where there is none")
+    merge.add_argument("--prefer", choices=("from", "into"), help="whose record stays where both have a trial and differ")
+    merge.set_defaults(do=_merge)
 
     listing = commands.add_parser("list", help="suites, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
@@ -155,6 +167,13 @@ def _compare(args: argparse.Namespace) -> int:
         print("zoo-bench: nothing could be compared; the reasons are above", file=sys.stderr)
         return 2
     return int(args.fail_if_worse and any(row.verdict == "worse" for t in tables for row in t.rows))
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from .merge import merge
+    for path in merge(args.origins, args.into, args.prefer):
+        print(path)
+    return 0
 
 
 def _list(args: argparse.Namespace) -> int:
