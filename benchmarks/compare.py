@@ -3,9 +3,8 @@
 Trials are paired by data set, variant, device and seed. What cannot be compared is not: it is listed with the reason.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -58,7 +57,7 @@ class Table:
 
 
 def compare(a: Sequence[Result], b: Sequence[Result], metrics: Iterable[str] = ("*",)) -> list[Table]:
-    """A table for each data set that both have.
+    """A table for each data set.
 
     Where each side has one variant only, or one device only, they are compared whatever their names.
     Raises: LookupError where no trial is on both sides, or no metric matches `metrics`.
@@ -69,7 +68,7 @@ def compare(a: Sequence[Result], b: Sequence[Result], metrics: Iterable[str] = (
         raise LookupError(f"no trial is on both sides: A has {_trials(a)}; B has {_trials(b)}")
     known = {label for r in (*a, *b) for label in r.record["metrics"]}
     wanted = set(expand(metrics, known, "metric of these records")) if known else set()
-    tables = {key[0]: Table(key[0]) for key in shared}
+    tables = {r.record["dataset"]: Table(r.record["dataset"]) for r in (*a, *b)}
     groups: dict[tuple[str, str], list[Pair]] = {}
     for key in shared:
         pair = by_a[key], by_b[key]
@@ -82,27 +81,19 @@ def compare(a: Sequence[Result], b: Sequence[Result], metrics: Iterable[str] = (
     for (dataset, label), pairs in groups.items():
         _add(tables[dataset], label, pairs, wanted)
     for side, here, there in (("A", by_a, by_b), ("B", by_b, by_a)):
-        for key in here.keys() - there.keys():
-            r = here[key].record
-            if r["dataset"] in tables:
-                tables[r["dataset"]].notes.setdefault(f"only in {side}", []).append(f"{r['variant']} seed {r['seed']}")
+        for r in (here[key].record for key in here if key not in there):
+            tables[r["dataset"]].notes.setdefault(f"only in {side}", []).append(f"{r['variant']} seed {r['seed']}")
     return [_judged(t) for t in tables.values()]
 
 
 def _by_trial(results: Sequence[Result], others: Sequence[Result]) -> dict[tuple[str, str, str, int], Result]:
     """Results by (data set, variant, device, seed); "" for what is one thing on each side."""
-    def sole(*path: str) -> bool:
-        return all(len({_at(r.record, path) for r in side}) == 1 for side in (results, others))
+    def names(of: Callable[[Record], str]) -> Callable[[Record], str]:
+        sole = all(len({of(r.record) for r in side}) == 1 for side in (results, others))
+        return (lambda r: "") if sole else of
 
-    any_variant, any_device = sole("variant"), sole("env", "device")
-    return {(r.record["dataset"], "" if any_variant else r.record["variant"],
-             "" if any_device else r.record["env"]["device"], r.record["seed"]): r for r in results}
-
-
-def _at(value: Any, path: Iterable[str]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
+    variant, device = names(lambda r: r["variant"]), names(lambda r: r["env"]["device"])
+    return {(r.record["dataset"], variant(r.record), device(r.record), r.record["seed"]): r for r in results}
 
 
 def _trials(results: Sequence[Result]) -> str:

@@ -44,7 +44,7 @@ def _table(table: Table) -> str:
                        line[7].ljust(widths[7]), line[8]]).rstrip() for line in lines]
     said = [*(f"refused, {reason}: {', '.join(what)}" for reason, what in table.refused.items()),
             *(f"note, {reason}: {', '.join(what)}" for reason, what in table.notes.items())]
-    return "\n".join([table.dataset, *body, *said])
+    return "\n".join([table.dataset, *(body if table.rows else []), *said])
 
 
 def _row(row: Comparison) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """Timing and memory, measured so that the numbers mean something.
 
-A call is repeated in blocks long enough for the clock, after a warm-up; what is reported is the median of the blocks and
-their interquartile range. On a GPU every block ends when the device is done. How long the process waited
-for a core meanwhile is kept: on a machine that does other work the range is wide and the median is not to be trusted either.
-Two calls are compared in interleaved pairs only: one after the other, a neighbour's burst hits one of them.
+A call is repeated in blocks, after a warm-up; what is reported is the median of the blocks and their interquartile range. On a
+CPU blocks are shorter than a scheduler's slice, so that on a machine that does other work most of them are undisturbed, and so
+is their median. On a GPU they are longer, as each ends when the device is done. How long the process waited for a core
+meanwhile is kept. Two calls are compared in interleaved pairs of blocks: one after the other, a burst of others hits one of them.
 """
 
 import contextlib
@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from scipy import stats
 
-BLOCKS, BLOCK_SECONDS = 9, 0.02
-PAIRS = 21
+SECONDS = 0.3                                               # of blocks altogether, and as many as
+LEAST = 11
+BLOCK_SECONDS = {"cpu": 0.002, "cuda": 0.02}
 BEARABLE = 0.05                                             # share of the time in which other work may hold the cores
 
 
@@ -70,38 +71,43 @@ class Waiting:
         return None if share is None else share > BEARABLE
 
 
-def measure(call: Callable[[], object], device: torch.device, seconds: float = BLOCK_SECONDS) -> Timing:
-    """Time a call, in blocks of so many seconds; it is made at least BLOCKS + 1 times."""
-    times, waiting = _calls(call, device, seconds), Waiting()
-    blocks = [_block(call, times, device) for _ in range(BLOCKS)]
+def measure(call: Callable[[], object], device: torch.device, seconds: float = SECONDS) -> Timing:
+    """Time a call for so many seconds; it is made at least LEAST + 1 times."""
+    times, waiting = _calls(call, device), Waiting()
+    blocks: list[float] = []
+    while len(blocks) < LEAST or times * sum(blocks) < seconds:
+        blocks.append(_block(call, times, device))
     low, median, high = statistics.quantiles(blocks, n=4)
     return Timing(median, high - low, waiting.busy)
 
 
-def in_pairs(first: Callable[[], object], second: Callable[[], object], device: torch.device, seconds: float = BLOCK_SECONDS,
-             pairs: int = PAIRS) -> Ratio:
+def in_pairs(first: Callable[[], object], second: Callable[[], object], device: torch.device,
+             seconds: float = SECONDS) -> Ratio:
     """Seconds of `first` / seconds of `second`, from blocks that take turns: what slows the machine down slows both down.
 
     The interval is that of a median, by order statistics: no distribution is assumed.  Source: Conover 1999, section 3.2.
     """
-    times, waiting = [_calls(call, device, seconds) for call in (first, second)], Waiting()
-    ratios = []
-    for i in range(pairs):
-        turns = ((0, first), (1, second))
-        taken = {j: _block(call, times[j], device) for j, call in (turns if i % 2 else turns[::-1])}
+    calls = first, second
+    times, waiting = [_calls(call, device) for call in calls], Waiting()
+    ratios: list[float] = []
+    spent = 0.0
+    while len(ratios) < LEAST or spent < seconds:
+        order = (0, 1) if len(ratios) % 2 else (1, 0)
+        taken = {i: _block(calls[i], times[i], device) for i in order}
+        spent += taken[0] * times[0] + taken[1] * times[1]
         ratios.append(taken[0] / taken[1])
     low, median, high = statistics.quantiles(ratios, n=4)
     interval: Any = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
     return Ratio(median, float(interval.low), float(interval.high), high - low, waiting.busy)
 
 
-def _calls(call: Callable[[], object], device: torch.device, seconds: float) -> int:
-    """How many calls a block of so many seconds has, after a warm-up of twice that."""
-    calls, spent = 0, 0.0
-    while calls == 0 or spent < 2 * seconds:
+def _calls(call: Callable[[], object], device: torch.device) -> int:
+    """How many calls a block has, after a warm-up of ten blocks."""
+    calls, spent, block = 0, 0.0, BLOCK_SECONDS[device.type]
+    while calls == 0 or spent < 10 * block:
         spent += _block(call, 1, device)
         calls += 1
-    return max(1, round(seconds * calls / spent))
+    return max(1, round(block * calls / spent))
 
 
 def _block(call: Callable[[], object], times: int, device: torch.device) -> float:

@@ -13,7 +13,7 @@ from ..train_step import train_step
 from ..yardstick import yardstick_step
 from . import Measured, metric
 
-BLOCK_SECONDS = 0.008                                       # short: there are two dozen of these for each model
+SECONDS = 0.06                                              # for each of two dozen timings of a model
 PAYS = 1.05                                                 # what a batch twice as large must gain
 
 
@@ -72,7 +72,7 @@ def relative_train_speed(context: Context) -> Measured:
     784-400-20-400-784, whatever the data. Source: benchmarks/yardstick.py, benchmarks/timing.py.
     """
     n = min(context.budget.batch_size, len(context.data.train))
-    ratio = timing.in_pairs(yardstick_step(n, context.device), _step(context, n), context.device, BLOCK_SECONDS)
+    ratio = timing.in_pairs(yardstick_step(n, context.device), _step(context, n), context.device)
     return Measured(ratio.median, iqr=ratio.iqr, busy=ratio.busy)
 
 
@@ -90,7 +90,7 @@ def _rates(name: str, context: Context, prepared: Callable[[int], Callable[[], o
     """Rates by label. `prepared(n)` is the call to time at batch size n; `limit`, the largest."""
     def rate(n: int) -> Measured:
         with torch.set_grad_enabled(name == "train_throughput"):
-            seconds = timing.measure(prepared(n), context.device, BLOCK_SECONDS)
+            seconds = timing.measure(prepared(n), context.device, SECONDS)
         value, iqr = seconds.rate(n)
         return Measured(value, iqr=iqr, busy=seconds.busy)
 

@@ -100,6 +100,11 @@ def test_what_differs_in_protocol_is_said(result):
                                    "only in A": ["a seed 1"]}
 
 
+def test_a_data_set_of_one_side_is_not_passed_over_in_silence(result):
+    first, second = compare([result("a", elbo=1.0), result("a", dataset="sprites", elbo=1.0)], [result("a", elbo=2.0)])
+    assert first.rows and not second.rows and second.notes == {"only in A": ["a seed 0"]}
+
+
 def test_sides_of_one_variant_are_compared_whatever_their_names(result):
     found, t = rows([result("a", elbo=1.0)], [result("b", elbo=2.0)])
     assert found["elbo"].variant == "a -> b"

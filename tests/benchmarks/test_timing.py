@@ -43,18 +43,26 @@ def test_a_burst_that_outlasts_a_pair_changes_no_ratio(monkeypatch):
     def call(seconds):
         def spend():
             calls[0] += 1
-            now[0] += seconds * (10 if 20 <= calls[0] < 32 else 1)          # a neighbour comes and goes
+            now[0] += seconds * (10 if 40 <= calls[0] < 52 else 1)          # a neighbour comes and goes
         return spend
 
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    found = timing.in_pairs(call(0.04), call(0.02), CPU, seconds=0.04)
+    found = timing.in_pairs(call(0.004), call(0.002), CPU)
     assert found.median == pytest.approx(2) and found.low == pytest.approx(2) and found.high == pytest.approx(2)
 
 
 def test_a_block_is_the_mean_of_calls_that_fill_it(monkeypatch):
     (call,) = clock(monkeypatch, (0.001,))
-    assert timing._calls(call, CPU, 0.02) == 20
+    assert timing._calls(call, CPU) == 2
     assert timing.measure(call, CPU).median == pytest.approx(0.001)
+
+
+def test_a_slow_call_is_timed_often_enough_and_a_fast_one_long_enough(monkeypatch):
+    for seconds, calls in ((1.0, 1 + timing.LEAST), (0.001, 20 + 300)):
+        made = []
+        (spend,) = clock(monkeypatch, (seconds,))
+        timing.measure(lambda spend=spend, made=made: (spend(), made.append(1)), CPU)
+        assert len(made) == pytest.approx(calls, abs=3)
 
 
 @pytest.mark.parametrize("waited, busy", [((1.0, 1.06), True), ((1.0, 1.04), False), ((None, 1.0), None)])
