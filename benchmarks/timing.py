@@ -3,7 +3,7 @@
 A call is repeated in blocks, after a warm-up; what is reported is the median of the blocks and their interquartile range. On a
 CPU blocks are shorter than a scheduler's slice, so that on a machine that does other work most of them are undisturbed, and so
 is their median. On a GPU they are longer, as each ends when the device is done. How long the process waited for a core
-meanwhile is kept. Two calls are compared in interleaved pairs of blocks: one after the other, a burst of others hits one of them.
+meanwhile is kept. Two calls are compared in interleaved pairs of blocks: one after the other, a burst hits one of them.
 """
 
 import contextlib
