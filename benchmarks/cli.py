@@ -16,6 +16,7 @@ examples:
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench report quick                                README.md and index.html again, from the records
   zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
+  zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
 
 Interrupt `run` whenever you like: the same command goes on where it stopped, and never runs a finished trial again.
 """
@@ -28,6 +29,29 @@ A finished trial is not run again; an interrupted one is resumed from its checkp
 traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
 was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
 RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
+"""
+COMPARE = """\
+Is B better than A, or is it noise? Trials are paired by data set, variant and seed, and each metric's difference gets a 95%
+interval: from the test examples, resampled in pairs, and from the seeds. Holm's correction over all tests of a data set.
+
+A and B are results folders of a suite, folders below one, or single records; PATH@REVISION reads them from a commit of git.
+Sides of one variant each are compared whatever the variants are called. What cannot be compared is listed with the reason:
+other data, another version of a metric, times and memory of another machine.
+"""
+COMPARE_EXAMPLES = """\
+examples:
+  zoo-bench compare results/mnist@main results/mnist               what has changed since that commit
+  zoo-bench compare results/mnist@v1 results/mnist@v2 --variants '*_vae' --metrics 'elbo,nll*'
+  zoo-bench compare results/mnist --variants vae,vamp              two variants of one folder: A = vae, B = vamp
+  zoo-bench compare results/mnist/mnist-dynamic/{vae,vamp}         the same
+  zoo-bench compare mine/quick theirs/quick --json
+
+exit status: 0 compared; 1 with --fail-if-worse, where B is worse in a metric; 2 nothing could be compared
+"""
+MERGE = """\
+Copy the records of a suite, made on other machines or by others, into one results folder, with the pictures and the values of
+single examples beside them. A trial that both have is left as it is where the records are equal, and refused where they
+differ, unless --prefer says whose stays. Other data, another evaluation or another suite is refused. Then: zoo-bench report.
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -62,6 +86,25 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--screenshot", type=Path, metavar="FILE.png",
                         help="also a picture of the page's top, taken by an installed Chromium or Chrome")
     report.set_defaults(do=_report)
+
+    compare = commands.add_parser("compare", help="paired differences of two sets of results, with intervals",
+                                  description=COMPARE, formatter_class=raw, epilog=COMPARE_EXAMPLES)
+    compare.add_argument("a", metavar="A", help="PATH or PATH@REVISION")
+    compare.add_argument("b", metavar="B", nargs="?", help="the same; without it, --variants names two of A's")
+    compare.add_argument("--variants", type=_names, default=[], metavar="A,B",
+                         help="only these, names or patterns; with one folder: the two variants to compare")
+    compare.add_argument("--metrics", type=_names, default=["*"], metavar="A,B",
+                         help="only these, names or patterns: fewer tests, less to correct for")
+    compare.add_argument("--fail-if-worse", action="store_true", help="exit with 1 where B is worse than A by more than noise")
+    compare.add_argument("--json", action="store_true", help="one JSON object")
+    compare.set_defaults(do=_compare)
+
+    merge = commands.add_parser("merge", help="bring records of several machines into one folder", description=MERGE,
+                                formatter_class=raw, epilog="example:\n  zoo-bench merge theirs/mnist gpu/mnist results/mnist")
+    merge.add_argument("origins", metavar="FROM", nargs="+", type=Path, help="results folders of the suite")
+    merge.add_argument("into", metavar="INTO", type=Path, help="the results folder to write into; made where there is none")
+    merge.add_argument("--prefer", choices=("from", "into"), help="whose record stays where both have a trial and differ")
+    merge.set_defaults(do=_merge)
 
     listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
@@ -108,6 +151,36 @@ def _report(args: argparse.Namespace) -> int:
     if args.screenshot:
         screenshot.take(page, args.screenshot)
         print(args.screenshot)
+    return 0
+
+
+def _compare(args: argparse.Namespace) -> int:
+    from . import compare, compare_text, sources
+    a = sources.load(args.a)
+    if args.b is None:
+        if len(args.variants) != 2:
+            raise ValueError(f"one folder is given, and {len(args.variants) or 'no'} variants; name B, or two variants to "
+                             "compare: --variants A,B")
+        names = [f"{args.a}, {variant}" for variant in args.variants]
+        one, other = (compare.chosen(a, [variant]) for variant in args.variants)
+    else:
+        names, patterns = [args.a, args.b], args.variants or ["*"]
+        one, other = (compare.chosen(results, patterns) for results in (a, sources.load(args.b)))
+    tables = compare.compare(one, other, args.metrics)
+    if args.json:
+        print(json.dumps(compare_text.as_json(tables, *names), indent=1, allow_nan=False))
+    else:
+        print(compare_text.text(tables, *names))
+    if not any(t.rows for t in tables):
+        print("zoo-bench: nothing could be compared; the reasons are above", file=sys.stderr)
+        return 2
+    return int(args.fail_if_worse and any(row.verdict == "worse" for t in tables for row in t.rows))
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from .merge import merge
+    for path in merge(args.origins, args.into, args.prefer):
+        print(path)
     return 0
 
 

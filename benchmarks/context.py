@@ -4,7 +4,7 @@ Everything is a function of (model, data, numbers of the suite, seed). Sums are 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 
@@ -34,6 +34,7 @@ class Context:
     evaluation: Evaluation
     seed: int
     peak_bytes: int = 0                                     # of memory, while it was trained
+    curve: list[dict[str, float]] = field(default_factory=list)          # rows of its training log
 
     @property
     def device(self) -> torch.device:

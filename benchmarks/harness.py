@@ -113,7 +113,8 @@ class _Runner:
                                                       else self._trained(trial, data, place))
             self.bar.set_postfix_str(f"{trial}, evaluation")
             began = time.perf_counter()
-            context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"])
+            context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"],
+                              made["curve"])
             made["metrics"], items = measure(context)
             if trial.seed == self.suite.first_seed:
                 pictures.draw(context, pictures.stem(self.out / trial.suite, trial.dataset, trial.variant))

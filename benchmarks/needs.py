@@ -46,6 +46,8 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "inception": (f"images of 1 or 3 channels, and the Inception weights in ${inception.VARIABLE}", lambda c: inception.named()
                   and NEEDS["images"][1](c) and c.data.spec.shape[0] in (1, 3)),
     "many samples": ("samples enough to extrapolate from", lambda c: frechet.parts(*c.features.samples.shape) >= 3),
+    "decoder": ("a model that decodes one latent an example",
+                lambda c: c.model.latent_dim > 0 and not isinstance(c.model, zoo.SequenceVariant)),
     "code": ("one code an example, not one a step", lambda c: c.one_code),
     "groups": ("a KL of several groups of latents", lambda c: c.one_code and len(c.group_kl) > 1),
     "labels": ("labelled data", lambda c: (c.data.spec.classes or 0) > 1 and c.data.test.label is not None),

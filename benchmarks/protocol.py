@@ -40,6 +40,8 @@ class Evaluation:
     refined_examples: int = 50                              # of the test split, from its start
     ais_examples: int = 0                                   # for annealed importance sampling, which is dear: 0 leaves it out
     ais_steps: int = 200                                    # temperatures from the prior to the posterior
+    batch_sizes: tuple[int, ...] = (1, 64)                  # to time training, encoding, decoding and sampling at
+    elbo_targets: tuple[float, ...] = ()                    # nats; the seconds that training takes to reach them are measured
 
 
 @dataclass(frozen=True)

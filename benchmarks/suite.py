@@ -12,6 +12,8 @@
 """
 
 import fnmatch
+import math
+import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
@@ -174,6 +176,11 @@ def _evaluation(values: dict[str, Value], where: str) -> Evaluation:
     patterns, path = values.get("metrics", (["*"], "evaluation.metrics"))
     values["metrics"] = (expand(_require(patterns, list, path), METRICS, f"metric in {path}"), path)
     evaluation = _build(Evaluation, values)
+    for key, kinds, least, allowed in (("batch_sizes", (int,), 1, "integers of at least 1"),
+                                       ("elbo_targets", (int, float), -sys.float_info.max, "numbers")):
+        given = getattr(evaluation, key)
+        if any(type(v) not in kinds or not least <= v < math.inf for v in given):
+            raise SuiteError(f"{values[key][1]} is {list(given)}; it must be a list of {allowed}")
     try:
         extractors.card(evaluation.extractor)
     except LookupError as error:

@@ -29,13 +29,19 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """Mean over seeds and its standard error; of a single seed, the error over test examples, where the metric has one."""
+    """Mean over seeds and its standard error; of a single seed, the error over test examples, where the metric has one. busy:
+    the machine had other work while it was timed, which a dagger says."""
 
     value: float
     error: float | None
     unit: str
+    busy: bool = False
 
     def __str__(self) -> str:
+        return self._number + "†" * self.busy
+
+    @property
+    def _number(self) -> str:
         if self.unit in ("bytes", "numbers", "examples/s"):
             return prefixed(self.value) + ("B" if self.unit == "bytes" else "")
         if not self.error:
@@ -145,7 +151,7 @@ def _cell(records: list[Record], column: Column) -> Cell | None:
         return None
     values = [m["value"] for m in found]
     error = found[0]["stderr"] if len(values) == 1 else statistics.stdev(values) / len(values) ** 0.5
-    return Cell(statistics.fmean(values), error, column.unit)
+    return Cell(statistics.fmean(values), error, column.unit, any(m.get("busy") for m in found))
 
 
 def prefixed(value: float) -> str:

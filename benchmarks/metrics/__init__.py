@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+import zoo
 from zoo.registry import Registry, nearest
 
 from ..context import Context
@@ -31,8 +32,8 @@ GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disen
 @dataclass(frozen=True)
 class Measured:
     """A value and, where there are any: its standard error over `n` examples; the interquartile range of a timing; the
-    Monte-Carlo error `mc`, the standard error over the noise that was drawn; and `items`, its values (n,) for single test
-    examples, in the split's order, which are kept for comparisons in pairs."""
+    Monte-Carlo error `mc`, the standard error over the noise that was drawn; `items`, its values (n,) for single test examples,
+    in the split's order, which are kept for comparisons in pairs; and of a timing, whether the machine was `busy`."""
 
     value: float
     stderr: float | None = None
@@ -40,6 +41,7 @@ class Measured:
     iqr: float | None = None
     mc: float | None = None
     items: Tensor | None = None
+    busy: bool | None = None
 
     @classmethod
     def mean(cls, repetitions: Iterable[float], n: int) -> "Measured":

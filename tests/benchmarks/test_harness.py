@@ -33,7 +33,7 @@ def test_a_run_writes_records_and_a_report(tiny, capsys):
     _, out = tiny
     found = json.loads((out / "tiny/digits/vae/0-cpu.json").read_text())
     assert set(found) == KEYS and found["schema"] == record.SCHEMA and found["status"] == "ok"
-    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "group", "version", "stderr", "n", "iqr", "mc"}
+    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "group", "version", "stderr", "n", "iqr", "mc", "busy"}
     assert found["metrics"]["elbo"]["n"] == 250 and found["metrics"]["elbo"]["unit"] == "nats"
     assert found["settings"]["latent_dim"] == 2 and found["budget"]["steps"] == 5 and found["seconds"] > 0
     assert found["curve"][-1]["step"] == 5 and "valid_elbo" in found["curve"][-1]

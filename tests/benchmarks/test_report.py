@@ -174,4 +174,4 @@ def test_walks_keep_the_label_where_they_begin_and_take_the_latents_that_carry_m
 def test_timing_measures_seconds():
     seconds = timing.measure(lambda: __import__("time").sleep(0.004), torch.device("cpu"))
     assert 0.004 <= seconds.median < 0.02 and seconds.iqr >= 0
-    assert timing.Timing(0.5, 0.1).rate(10) == pytest.approx((20.0, 4.0))
+    assert timing.Timing(0.5, 0.1, None).rate(10) == pytest.approx((20.0, 4.0))
