@@ -28,6 +28,12 @@ NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
     "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
     "steps": ("sequences", lambda c: c.data.spec.sequence),
     "discrete": ("discrete data", lambda c: c.data.spec.discrete),
+    "novel": ("data that leave a class out of training", lambda c: c.data.novel is not None),
+    "hidden": ("data with hidden values whose truth is known", lambda c: c.data.hidden),
+    "static": ("examples that are no sequences", lambda c: not c.data.spec.sequence),
+    "pictures": ("images with values from 0 to 1, none missing",
+                 lambda c: len(c.data.spec.shape) == 3 and c.data.spec.kind != "real" and c.data.test.observed is None),
+    "unconditional": ("a model that is not told the label", lambda c: "conditional" not in c.model.entry.tags),
     "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
 }
 
