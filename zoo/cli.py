@@ -114,7 +114,7 @@ def list_(args: argparse.Namespace) -> None:
         names = zoo.list_datasets(args.pattern)
         print(json.dumps(names) if args.json else "\n".join(names))
         if not args.json:
-            print("and each of them with +without=CLASS (not trained on), +missing=SHARE or +missing=half (hidden)", file=sys.stderr)
+            print("and each with +without=CLASS (not trained on), +missing=SHARE or +missing=half (hidden)", file=sys.stderr)
         return
     entries = [zoo.entry(n) for n in zoo.list_variants(args.pattern)]
     if args.json:

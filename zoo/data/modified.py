@@ -5,8 +5,8 @@
     missing=half     of every image the upper, lower, left or right half is missing, one of the four at random
 
 What is missing is marked in `Split.observed`, by masks drawn once from a stream that numpy has frozen. x keeps the truth there,
-for those who score imputations; models never see it (`Batch.visible`). Real data, unless sequences, are standardised by the mean
-and deviation of the training values that are observed: a scale from complete data would tell of what is hidden.
+for those who score imputations; models never see it (`Batch.visible`). Real data, unless sequences, are then standardised by
+the mean and deviation of the observed training values: a scale from complete data would tell of what is hidden.
 
 After a path only +word=value at the very end counts, and no value with a file's extension: `npz:a+b=2.npz` is a file. A folder
 whose own name ends so is written with a / after it.

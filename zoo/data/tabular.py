@@ -17,7 +17,7 @@ SEED = 0
 def breast_cancer(root: Path) -> Dataset:
     """569 tumours, 30 measurements each; two classes."""
     from sklearn.datasets import load_breast_cancer
-    return _dataset("breast_cancer", load_breast_cancer, "Wolberg, Mangasarian, Street & Street 1993, Diagnostic, UCI repository")
+    return _dataset("breast_cancer", load_breast_cancer, "Wolberg et al. 1993, Diagnostic, UCI repository")
 
 
 @register_dataset("wine")
@@ -32,8 +32,8 @@ def _dataset(name: str, load: Callable[..., Any], source: str) -> Dataset:
     fifth = len(x) // 5
     train, valid, test = divide(shuffle(Split(x, label.long()), SEED), fifth, fifth)
     mean, deviation = train.x.mean(0), train.x.std(0, correction=0)
-    splits = [Split(((s.x - mean) / deviation).float(), s.label) for s in (train, valid, test)]
+    train, valid, test = (Split(((s.x - mean) / deviation).float(), s.label) for s in (train, valid, test))
     note = f"""Table of {len(x)} rows and {x.shape[1]} columns of real numbers.
 Source: {source} (CC BY 4.0), as shipped by scikit-learn.
-Split: RandomState({SEED}).permutation, then {sizes(*splits)}; standardised by the mean and deviation of train."""
-    return Dataset(name, DataSpec((x.shape[1],), "real", classes=int(label.max()) + 1), *splits, note=note)
+Split: RandomState({SEED}).permutation, then {sizes(train, valid, test)}; standardised by the mean and deviation of train."""
+    return Dataset(name, DataSpec((x.shape[1],), "real", classes=int(label.max()) + 1), train, valid, test, note)
