@@ -34,7 +34,7 @@ each fold in turn, and the settings are valued by its mean ELBO there, in nats. 
 on it once, at the end. Chosen are the fewest latents that fall behind the best by no more than one standard error.
 
 Lists (latent_dim=2,4,8) are tried in all combinations; ranges (latent_dim=2:64, beta=0.5:4.0) are searched by Optuna, which the
-extra `tune` installs: pip install 'vae-zoo[tune]'. All trials are kept under RESULTS/tune/<data set>/<variant>/; interrupt the
+extra `tune` installs: pip install 'vae-zoo[tune]'. All trials are kept under RESULTS/tune/<data set>-<variant>/; interrupt the
 command whenever you like, the same command goes on, and more --trials continue a search. There too: trials.json, and value.png,
 the value against the first setting that was searched.
 """

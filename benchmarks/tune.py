@@ -136,7 +136,7 @@ def search(plan: Plan, data: zoo.Dataset, trials: int, *, device: str = "auto", 
            progress: bool = True) -> list[Tried]:
     """Try what has not been tried, up to `trials` in all, and return all, in order; a grid is tried as a whole.
 
-    The study is kept in OUT/tune/<data set>/<variant>/study.log; one process at a time may write to it.
+    The study is kept in OUT/tune/<data set>-<variant>/study.log; one process at a time may write to it.
     Settings that are proposed again are not trained again.
     Raises: ValueError without Optuna, for a number of folds that the data do not allow, for training that diverges, and where
     the study that is there was made by another plan or from other data.
@@ -162,7 +162,7 @@ def search(plan: Plan, data: zoo.Dataset, trials: int, *, device: str = "auto", 
 
 
 def folder_of(out: Path, data: str, variant: str) -> Path:
-    return out / "tune" / safe(data) / variant
+    return out / "tune" / f"{safe(data)}-{variant}"             # no path of a record
 
 
 def write(tried: list[Tried], plan: Plan, data: str, out: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch.distributions import MultivariateNormal
 
 import zoo
 from benchmarks.metrics import METRICS, measure
-from benchmarks.metrics.imputation import _rmse, conditional_mean
+from benchmarks.metrics.imputation import _imputed, _rmse, conditional_mean
 from zoo.data.modified import modified
 from zoo.distributions import DiagonalGaussian
 from zoo.likelihoods import Gaussian
@@ -94,14 +94,23 @@ def test_hidden_numbers_decide_nothing(linear):
         return replace(split, x=torch.where(split.observed, split.x, torch.nan))
     other = replace(linear, data=replace(linear.data, **{n: garbled(s) for n, s in linear.data.splits.items()}))
     few = replace(linear.evaluation, iwae_k=20)
-    from benchmarks.metrics.imputation import _imputed
     a, b = (_imputed(replace(c, evaluation=few)) for c in (linear, other))
     assert a.keys() == {"", "_mean", "_knn", "_iterative"}
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+def test_no_other_metric_sees_what_is_hidden(context):
+    data = zoo.load_dataset("digits+missing=0.5")
+    model = zoo.create("vae", data.spec, latent_dim=2, hidden=8, seed=0)
+    garbled = replace(data.test, x=torch.where(data.test.observed, data.test.x, 16 - data.test.x))
+    metrics = ("elbo", "nll_iwae", "bits_per_dim", "active_units")
+    found = [measure(context(model, d, metrics=metrics))[0] for d in (data, replace(data, test=garbled))]
+    assert found[0] == found[1] and len(found[0]) == 4
+    whole = measure(context(model, zoo.load_dataset("digits"), metrics=metrics))[0]
+    assert found[0]["elbo"]["value"] > 0.6 * whole["elbo"]["value"]         # nats of half the pixels
+
+
 def test_the_mean_is_of_what_training_observed(linear):
-    from benchmarks.metrics.imputation import _imputed
     train = linear.data.train
     column = np.nanmean(np.where(train.observed, train.x.double(), np.nan), 0)
     filled, hidden = _imputed(linear)["_mean"], ~linear.data.test.observed[:40]

@@ -163,9 +163,9 @@ def test_the_command(tmp_path, capsys):
     assert "best" in printed and "chosen" in printed and "zoo train vae --data wine --set hidden=8 --set latent_dim=" in said
     assert main([*arguments, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == json.loads((tmp_path / "tune/wine/vae/trials.json").read_text())
+    assert found == json.loads((tmp_path / "tune/wine-vae/trials.json").read_text())
     assert [t["settings"]["latent_dim"] for t in found["trials"]] == [1, 2] and found["chosen"]["net"] == "mlp"
-    assert (tmp_path / "tune/wine/vae/value.png").stat().st_size > 1000
+    assert (tmp_path / "tune/wine-vae/value.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("more, message", [
