@@ -38,7 +38,7 @@ def anomaly_auroc(context: Context) -> dict[str, Measured]:
 
     The first three need a bound (distortion none), the last two values from 0 to 1. Compression is zlib's, at level 9, of one
     byte a number, one bit of binary data. The standard error is DeLong's, over examples of both kinds.
-    Source: Hanley & McNeil 1982; DeLong et al. 1988; complexity: Serra et al. 2020, section 3 (with PNG, JPEG2000 and FLIF).
+    Source: Hanley & McNeil 1982; DeLong et al. 1988; complexity: Serra et al. 2020 (with PNG, JPEG2000 and FLIF).
     """
     novel = _novel(context)
     return {f"anomaly_auroc_{name}": auroc(score, novel) for name, score in _scores(context).items()}
@@ -60,7 +60,7 @@ def anomaly_aupr(context: Context) -> Measured:
 def anomaly_fpr95(context: Context) -> Measured:
     """False alarms, as a share of the known examples, at the strictest threshold on nll that finds 95 % of the novel ones.
 
-    Chance 0.95. Source: Liang et al. 2018, section 4.2; there the known examples are those to be found.
+    Chance 0.95. Source: Liang et al. 2018; there the known examples are those to be found.
     """
     novel = _novel(context)
     false, true, _ = roc_curve(novel, -context.log_p, drop_intermediate=False)
@@ -68,7 +68,7 @@ def anomaly_fpr95(context: Context) -> Measured:
 
 
 def auroc(score: Tensor, novel: np.ndarray) -> Measured:
-    """scikit-learn's value, with the standard error of DeLong et al. 1988, eq. 3-5, from ranks."""
+    """scikit-learn's value, with the standard error of DeLong et al. 1988, from ranks."""
     s = score.double().numpy()
     yes, no = s[novel], s[~novel]
     ranks = rankdata(s)

@@ -30,7 +30,7 @@ def denoise_psnr(context: Context) -> dict[str, Measured]:
     and of the corrupted images themselves (`_noisy`) and of their median over 3 x 3 pixels (`_median`). Corrupted: grey images
     by Gaussian noise of deviation 0.3, clipped to [0, 1] and, of byte data, rounded to a level; binary images by salt and
     pepper, a fair coin in place of a quarter of the pixels. Squared errors below 1e-10 count as 1e-10: 100 dB.
-    Source: Vincent et al. 2008, section 4 (the corruptions); Huynh-Thu & Ghanbari 2008 (PSNR).
+    Source: Vincent et al. 2008 (corruption); Huynh-Thu & Ghanbari 2008 (PSNR).
     """
     x = _clean(context)
     return {f"denoise_psnr{name}": _psnr(x, part) for name, part in _denoised(context).items()}

@@ -35,7 +35,7 @@ def imputation_rmse(context: Context) -> dict[str, Measured]:
 
     Single imputation. Self-normalised weights are biased by O(1/K), towards q's mean. Models without a bound have no weights:
     theirs is the reconstruction. Absent for binary data. The standard error is over examples.
-    Source: Mattei & Frellsen 2019, section 2.3 (single imputation), which imputes the training data itself; here new data.
+    Source: Mattei & Frellsen 2019, single imputation, which is of the training data itself there and of new data here.
     """
     if context.data.spec.kind == "binary":
         return {}
@@ -48,7 +48,7 @@ def imputation_accuracy(context: Context) -> dict[str, Measured]:
     """Of binary data, in place of `imputation_rmse`: the share of hidden numbers that the same conditional means get right
     when they are rounded. Names as there.
 
-    Source: Mattei & Frellsen 2019, section 2.3 (single imputation).
+    Source: Mattei & Frellsen 2019, single imputation.
     """
     if context.data.spec.kind != "binary":
         return {}
