@@ -14,6 +14,7 @@ examples:
   zoo-bench run mnist --data-root data --seeds 0        with this seed in place of the suite's
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
   zoo-bench run my.toml --out /tmp/results              a suite of your own
+  zoo-bench tune vae --data digits                      how many latents? cross-validated
   zoo-bench report quick                                README.md and index.html again, from the records
   zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
   zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
@@ -52,6 +53,23 @@ MERGE = """\
 Copy the records of a suite, made on other machines or by others, into one results folder, with the pictures and the values of
 single examples beside them. A trial that both have is left as it is where the records are equal, and refused where they
 differ, unless --prefer says whose stays. Other data, another evaluation or another suite is refused. Then: zoo-bench report.
+"""
+TUNE = """\
+Choose a variant's settings by cross-validation: training and validation split are parted into folds, a model is trained without
+each fold in turn, and the settings are valued by its mean ELBO there, in nats. The test split is never read: measure the choice
+on it once, at the end. Chosen are the fewest latents that fall behind the best by no more than one standard error.
+
+Lists (latent_dim=2,4,8) are tried in all combinations; ranges (latent_dim=2:64, beta=0.5:4.0) are searched by Optuna, which the
+extra `tune` installs: pip install 'vae-zoo[tune]'. All trials are kept under RESULTS/tune/<data set>-<variant>/; interrupt the
+command whenever you like, the same command goes on, and more --trials continue a search. There too: trials.json, and value.png,
+the value against the first setting that was searched.
+"""
+TUNE_EXAMPLES = """\
+examples:
+  zoo-bench tune vae --data digits                      2 to 64 latents, 20 trials of 5 folds
+  zoo-bench tune vae --data digits --search latent_dim=2,4,8,16,32 --folds 3 --steps 500
+  zoo-bench tune beta_vae --data digits --search latent_dim=2:32 --search beta=0.5:4.0 --trials 40 --set hidden=128
+  zoo-bench tune vrae --data digit_rows --json > tuned.json
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -105,6 +123,26 @@ def parser() -> argparse.ArgumentParser:
     merge.add_argument("into", metavar="INTO", type=Path, help="the results folder to write into; made where there is none")
     merge.add_argument("--prefer", choices=("from", "into"), help="whose record stays where both have a trial and differ")
     merge.set_defaults(do=_merge)
+
+    tune = commands.add_parser("tune", help="choose latent_dim, and other settings, by cross-validation", description=TUNE,
+                               formatter_class=raw, epilog=TUNE_EXAMPLES)
+    tune.add_argument("variant", metavar="VARIANT", help="a name of `zoo list`")
+    tune.add_argument("--data", required=True, metavar="NAME", help="a data set of `zoo list --data`")
+    tune.add_argument("--data-root", metavar="FOLDER", help="the data folder; else $ZOO_DATA, else ./data")
+    tune.add_argument("--search", action="append", default=[], metavar="KEY=WHERE",
+                      help="LOW:HIGH or A,B,C; repeatable (latent_dim=2:64)")
+    tune.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting that stays; repeatable")
+    tune.add_argument("--trials", type=_positive, default=20, help="in all, of ranges (%(default)s)")
+    tune.add_argument("--folds", type=_positive, default=5, help="models a trial (%(default)s)")
+    tune.add_argument("--steps", type=_positive, default=1000, help="of training a model (%(default)s)")
+    tune.add_argument("--batch-size", type=_positive, default=128, help="(%(default)s)")
+    tune.add_argument("--lr", type=float, default=1e-3, help="learning rate, on a cosine to a tenth of it (%(default)s)")
+    tune.add_argument("--warmup", type=int, default=0, help="steps in which the KL's weight rises to 1 (%(default)s)")
+    tune.add_argument("--seed", type=int, default=0, help="of folds, weights, training and proposals (%(default)s)")
+    tune.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
+    tune.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
+    tune.add_argument("--json", action="store_true", help="print trials.json instead of a table")
+    tune.set_defaults(do=_tune)
 
     listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
@@ -201,6 +239,33 @@ def _list(args: argparse.Namespace) -> int:
         for name, text in entries.items():
             print(f"  {name:<32}{text}")
     return 0
+
+
+def _tune(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import zoo
+
+    from . import tune
+    from .protocol import Budget
+    budget = Budget(steps=args.steps, batch_size=args.batch_size, lr=args.lr, final_lr=args.lr / 10, warmup=args.warmup)
+    axes = tuple(tune.Axis.parse(text) for text in args.search or ["latent_dim=2:64"])
+    plan = tune.Plan(args.variant, axes, dict(map(tune.setting, args.set)), budget, args.folds, args.seed)
+    tried = tune.search(plan, zoo.load_dataset(args.data, args.data_root), args.trials, device=args.device, out=args.out)
+    found = tune.write(tried, plan, args.data, args.out)
+    if args.json:
+        print(json.dumps(found))
+        return 0
+    print(tune.terminal(tried, plan))
+    chosen = " ".join(f"--set {k}={v}" for k, v in {**plan.settings, **found["chosen"]}.items())
+    print(f"\nkept in {tune.folder_of(args.out, args.data, args.variant)}; to train with what was chosen:\n"
+          f"  zoo train {args.variant} --data {args.data} {chosen}", file=sys.stderr)
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected an integer of at least 1")
+    return int(text)
 
 
 def _names(text: str) -> list[str]:

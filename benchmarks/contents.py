@@ -10,7 +10,8 @@ from .table import Table
 CAPTION = """Mean ± standard error over seeds; where there is one seed, ± is over test examples. A dash: the metric does not
 apply to the variant. Bold: the best value of a column, whether or not the gap is larger than its error; baselines, fitted once
 by counting, in closed form or by EM, compete. Conditional variants are told the label: their ELBO and NLL are those of x given
-it. Throughput and memory compare within one machine only; †: the machine had other work while it was timed.""".replace("\n", " ")
+it. Throughput and memory compare within one machine only; †: the machine had other work while it was timed.
+""".replace("\n", " ").strip()
 
 
 @dataclass(frozen=True)

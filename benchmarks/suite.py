@@ -6,6 +6,7 @@
     [budget] [evaluation] [settings]                for every trial; see `Budget`, `Evaluation`, `zoo.entry(name).settings()`
     [datasets.digits]
     variants = ["vae", "*vae"]                      names or shell patterns; `baselines` likewise
+    [datasets."digits+without=0..9"]                ten data sets: a..b stands for every integer of the range
     [datasets.digits.budget] ...                    overrides, for this data set; evaluation and settings likewise
     [datasets.digits.variant.beta_vae]              overrides, for one variant: budget and settings (what is measured
     settings = { beta = 2.0 }                       must not differ between the rows of one table)
@@ -13,6 +14,7 @@
 
 import fnmatch
 import math
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import zoo
+from zoo.data.modified import parse as parse_modifiers
 from zoo.registry import nearest
 
 from .baselines import BASELINES, entry
@@ -81,7 +84,8 @@ def parse(name: str, table: dict[str, Any], chosen: tuple[str, ...] = (), asked:
     drawn = list(seeds) or _require(table.get("seeds", [0]), list, "seeds")
     if not drawn or any(not isinstance(s, int) or s < 0 for s in drawn) or len(set(drawn)) < len(drawn):
         raise SuiteError(f"seeds is {drawn}; it must be a list of different integers, 0 or more")
-    datasets = _require(table.get("datasets", {}), dict, "datasets")
+    written = _require(table.get("datasets", {}), dict, "datasets")
+    datasets = {name: here for key, here in written.items() for name in _ranged(key)}
     chosen_here = expand(chosen or ("*",), datasets, "dataset of the suite") if datasets else []
     expand(asked, [*zoo.list_variants(), *BASELINES], "variant or baseline")     # also beside one that is right
     trials: list[Trial] = []
@@ -196,10 +200,25 @@ def _settings(variant: str, values: dict[str, Value]) -> dict[str, Any]:
     return {**defaults, **{k: v for k, (v, _) in values.items()}}
 
 
+def _ranged(key: str) -> list[str]:
+    """"digits+without=0..9" as the ten names that it stands for; any other key as it is."""
+    found = re.fullmatch(r"(.*\+\w+=)(\d+)\.\.(\d+)", key)
+    if found is None:
+        return [key]
+    first, last = int(found[2]), int(found[3])
+    if last < first:
+        raise SuiteError(f"datasets.{key}: the range is empty; write the smaller number first")
+    return [f"{found[1]}{i}" for i in range(first, last + 1)]
+
+
 def _known_dataset(name: str) -> None:
     known = zoo.list_datasets()
-    if name not in known and f"{name.partition(':')[0]}:PATH" not in known:
-        raise SuiteError(f"datasets.{name}: unknown data set{nearest(name, known)}")
+    try:
+        base, _ = parse_modifiers(name)
+    except (LookupError, ValueError) as error:
+        raise SuiteError(f"datasets.{name}: {error}") from None
+    if base not in known and f"{base.partition(':')[0]}:PATH" not in known:
+        raise SuiteError(f"datasets.{name}: unknown data set{nearest(base, known)}")
 
 
 def _check_keys(table: Any, known: Iterable[str], where: str) -> None:

@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   zoo show beta_vae                                     formula, source, settings
   zoo train vae --data digits --out runs/vae            train, and write pictures
   zoo train beta_vae --data mnist:dynamic --data-root DIR --set beta=2 --set latent_dim=10 --epochs 30
+  zoo train miwae --data digits+missing=0.5             half of the pixels hidden; +without=3: no threes to train on
   zoo sample runs/vae -n 64                             new examples -> runs/vae/samples.png
   zoo reconstruct runs/vae                              originals with their reconstructions
   zoo traverse runs/vae                                 a row for each latent, moved from -3 to 3
@@ -76,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("train", train, "train a variant on a data set and write checkpoints, log and pictures")
     p.add_argument("name")
-    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH")
+    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH; "
+                   "with +without=CLASS, +missing=SHARE or +missing=half if wanted")
     p.add_argument("--data-root", help="the data folder; else $ZOO_DATA, else ./data")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                    help="a setting of the variant (zoo show NAME); repeatable")
@@ -131,6 +133,8 @@ def list_(args: argparse.Namespace) -> None:
     if args.data:
         names = zoo.list_datasets(args.pattern)
         print(json.dumps(names) if args.json else "\n".join(names))
+        if not args.json:
+            print("and each with +without=CLASS (not trained on), +missing=SHARE or +missing=half (hidden)", file=sys.stderr)
         return
     entries = [zoo.entry(n) for n in zoo.list_variants(args.pattern)]
     if args.json:

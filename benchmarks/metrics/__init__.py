@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-import zoo
 from zoo.registry import Registry, nearest
 
 from ..context import Context

@@ -10,7 +10,7 @@ from . import Measured, metric
 
 SEEDS = 5
 START = 62                                                  # a branch of the suite's seed
-NEEDS = ["labels", "code", "unlabelled_codes"]
+NEEDS = ["labels", "code", "unconditional"]
 
 
 @metric("kmeans", unit="agreement", better="higher", group="latent space", needs=NEEDS)

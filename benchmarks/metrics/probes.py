@@ -12,7 +12,7 @@ FEW = 100                                                   # labels, in REPEATS
 REPEATS = 5
 SUBSET = 63                                                 # a branch of the suite's seed
 NEIGHBOURS = 5
-NEEDS = ["labels", "code", "unlabelled_codes"]
+NEEDS = ["labels", "code", "unconditional"]
 
 
 @metric("probe", unit="accuracy", better="higher", group="latent space", needs=NEEDS)

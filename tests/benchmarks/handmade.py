@@ -21,7 +21,8 @@ def made(variant, seed=0, device="cpu", status="ok", dataset="d/e", role=None, *
            "torch": "2", "triton": None, "python": "3", "commit": "abc", "dirty": False, "kernel_path": "reference"}
     return {"schema": record.SCHEMA, "suite": "s", "dataset": dataset, "variant": variant, "seed": seed, "status": status,
             "traceback": None if status == "ok" else "Traceback\nValueError: </script><b>broken</b>", "metrics": metrics,
-            "env": env, "budget": {"steps": 10}, "settings": {}, "seconds": 3.0, "training": {"seconds": 1.0, "peak_bytes": 1, "env": env},
+            "env": env, "budget": {"steps": 10}, "settings": {}, "seconds": 3.0,
+            "training": {"seconds": 1.0, "peak_bytes": 1, "env": env},
             "evaluation": {"metrics": [], "iwae_k": 5, "iwae_examples": 7, "samples": 9, "extractor": "x"},
             "data_sha256": "0123456789abcdef" * 4, "started": "2026-01-01T00:00:00+00:00",
             "curve": [{"step": 5.0, "elbo": -2.5, "valid_elbo": -3.0}, {"step": 7.0, "elbo": -2.2},

@@ -12,7 +12,7 @@ from benchmarks.baselines import BASELINES, entry
 from benchmarks.metrics import METRICS
 
 RESULTS = Path(__file__).parents[2] / "results"
-SUITES = sorted(p.name for p in RESULTS.iterdir() if p.is_dir()) if RESULTS.is_dir() else []
+SUITES = sorted(p.name for p in RESULTS.iterdir() if p.is_dir() and any(record.paths(p))) if RESULTS.is_dir() else []
 
 
 @pytest.mark.parametrize("suite", SUITES)

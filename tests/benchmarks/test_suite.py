@@ -61,6 +61,9 @@ def one(**table):
     (one(variant={"vae": {"evaluation": {}}}), "unknown key datasets.digits.variant.vae.evaluation"),
     (one(variants=[]), "datasets is empty"),
     ({"datasets": {"digit": {"variants": ["vae"]}}}, "datasets.digit: unknown data set; did you mean 'digits'"),
+    ({"datasets": {"digit+missing=0.5": {"variants": ["vae"]}}}, "unknown data set; did you mean 'digits'"),
+    ({"datasets": {"digits+mising=0.5": {"variants": ["vae"]}}}, "unknown modifier 'mising'; did you mean 'missing'"),
+    ({"datasets": {"digits+without=9..0": {"variants": ["vae"]}}}, "the range is empty"),
     ({"datasets": {}}, "datasets is empty"),
     ({"baselines": ["pcca"]}, "unknown baseline in baselines: 'pcca'; did you mean 'ppca'"),
     ({"baselines": 1}, "baselines is 1; it must be a list"),
@@ -95,6 +98,14 @@ def test_choosing_trials():
         chosen(asked=("betavae",))
     with pytest.raises(SuiteError, match="did you mean 'digits'"):
         chosen(chosen=("digit",))
+
+
+def test_a_range_stands_for_its_data_sets():
+    table = {"datasets": {"digits+without=8..10": {"variants": ["vae"]}, "digits+missing=0.5": {"variants": ["vae"]}}}
+    assert [t.dataset for t in suite.parse("test", table).trials] == [
+        "digits+without=8", "digits+without=9", "digits+without=10", "digits+missing=0.5"]
+    (one,) = suite.parse("test", table, ("digits+without=9",)).trials
+    assert one.dataset == "digits+without=9"
 
 
 def test_any_variant_may_be_asked_for_by_its_name():
