@@ -12,7 +12,8 @@ from .record import Record, is_baseline
 DASH = "–"
 ARROWS = {"higher": " ↑", "lower": " ↓", "none": ""}
 # A group that has none of these is led by its first metric with a direction.
-HEADLINE = ("elbo", "nll_iwae_{iwae_k}", "fcd_{extractor}", "knn_5", "mig", "train_throughput")
+HEADLINE = ("elbo", "nll_iwae_{iwae_k}", "nll_refined_{refined_k}", "fcd_{extractor}", "knn_5", "factor_vae_score", "mig_20",
+            "dci_disentanglement", "train_throughput")
 
 
 @dataclass(frozen=True)

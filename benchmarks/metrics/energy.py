@@ -14,7 +14,7 @@ from . import Measured, metric
 SECONDS = 0.5                                               # of work, and of rest: NVML's counter moves every 20 to 100 ms
 
 
-@metric("train_energy", unit="J/example", better="lower", group="cost")
+@metric("train_energy", unit="J/example", better="lower", group="cost", needs=["trained"])
 def train_energy(context: Context) -> dict[str, Measured]:
     """Energy of training at the suite's batch size, J per example, what the GPU takes at rest subtracted; `_idle`: what it
     takes at rest in the same time.

@@ -51,7 +51,7 @@ def fcd_floor(context: Context) -> Measured:
     return Measured(float(found.mean()), n=n, mc=float(found.std() / DIVISIONS**0.5))
 
 
-@metric("fcd_aggregate", unit="distance", better="lower", group="distribution", needs=["still"],
+@metric("fcd_aggregate", unit="distance", better="lower", group="distribution", needs=["still", "latents"],
         label="fcd_aggregate_{extractor}")
 def fcd_aggregate(context: Context) -> Measured:
     """Fréchet distance of the decoder alone: of decoder means at z from the aggregate posterior, in place of the prior.
@@ -64,7 +64,7 @@ def fcd_aggregate(context: Context) -> Measured:
     return measured(context.features.aggregate, context)
 
 
-@metric("fcd_gap", unit="distance", better="none", group="distribution", needs=["still"], label="fcd_gap_{extractor}")
+@metric("fcd_gap", unit="distance", better="none", group="distribution", needs=["still", "latents"], label="fcd_gap_{extractor}")
 def fcd_gap(context: Context) -> Measured:
     """How much of the Fréchet distance the prior costs: FCD of samples less that of the aggregate posterior, at equal n.
 

@@ -63,7 +63,7 @@ def sample_throughput(context: Context) -> dict[str, Measured]:
     return _rates("sample_throughput", context, lambda n: lambda: context.model.sample(n, noise=context.noise(SAMPLES)))
 
 
-@metric("relative_train_speed", unit="ratio", better="higher", group="cost")
+@metric("relative_train_speed", unit="ratio", better="higher", group="cost", needs=["trained"])
 def relative_train_speed(context: Context) -> Measured:
     """Seconds of the yardstick's training step / seconds of the model's, at the suite's batch size: what may be compared
     across machines.

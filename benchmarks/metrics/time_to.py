@@ -9,7 +9,7 @@ from ..train_step import train_step
 from . import Measured, metric
 
 
-@metric("time_to_first_step", unit="s", better="lower", group="cost")
+@metric("time_to_first_step", unit="s", better="lower", group="cost", needs=["trained"])
 def time_to_first_step(context: Context) -> Measured:
     """Seconds from a model that is built to the end of its first training step: the data moved, the optimiser made, and
     whatever is allocated or compiled for this model; imports and what this process has compiled before are not in it.
@@ -24,7 +24,7 @@ def time_to_first_step(context: Context) -> Measured:
     return Measured(time.perf_counter() - began, busy=waiting.busy)
 
 
-@metric("seconds_to_elbo", unit="s", better="lower", group="cost", needs=["bound"])
+@metric("seconds_to_elbo", unit="s", better="lower", group="cost", needs=["bound", "trained"])
 def seconds_to_elbo(context: Context) -> dict[str, Measured]:
     """Seconds of training until the validation ELBO was first at least each of the suite's `elbo_targets`, nats per example.
 
