@@ -4,9 +4,10 @@ import math
 import shutil
 import statistics
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from .metrics import GROUPS
+from .protocol import Evaluation
 from .record import Record, is_baseline
 
 DASH = "–"
@@ -133,7 +134,8 @@ def _table(dataset: str, records: list[Record]) -> Table:
 
 
 def _leading(columns: list[Column], record: Record) -> frozenset[str]:
-    named = {name.format(**record["evaluation"]) for name in HEADLINE}
+    numbers = asdict(Evaluation()) | record["evaluation"]
+    named = {name.format(**numbers) for name in HEADLINE}
     found = set()
     for group in GROUPS:
         directed = [c.name for c in columns if c.group == group and c.better != "none"]

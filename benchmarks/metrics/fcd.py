@@ -64,7 +64,8 @@ def fcd_aggregate(context: Context) -> Measured:
     return measured(context.features.aggregate, context)
 
 
-@metric("fcd_gap", unit="distance", better="none", group="distribution", needs=["still", "latents"], label="fcd_gap_{extractor}")
+@metric("fcd_gap", unit="distance", better="none", group="distribution", needs=["still", "latents"],
+        label="fcd_gap_{extractor}")
 def fcd_gap(context: Context) -> Measured:
     """How much of the Fréchet distance the prior costs: FCD of samples less that of the aggregate posterior, at equal n.
 

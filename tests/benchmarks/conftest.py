@@ -81,7 +81,8 @@ def result():
         return Result({"schema": record.SCHEMA, "suite": "s", "dataset": dataset, "variant": variant, "seed": seed,
                        "status": "ok", "traceback": None, "metrics": metrics, "env": place, "settings": {"latent_dim": 2},
                        "budget": {"steps": 10}, "started": "2026-01-01T00:00:00Z", "seconds": 1.0,
-                       "evaluation": {"metrics": sorted(values), "iwae_k": 5, "iwae_examples": 7, "samples": 9, "extractor": "x"},
+                       "evaluation": {"metrics": sorted(values), "iwae_k": 5, "iwae_examples": 7, "samples": 9,
+                                      "extractor": "x"},
                        "training": {"seconds": 1.0, "peak_bytes": 1, "env": place},
                        "curve": [{"step": 5.0, "valid_elbo": -3.0}, {"step": 10.0, "valid_elbo": -2.0}],
                        "data_sha256": "a" * 64, **(changes or {})}, items)

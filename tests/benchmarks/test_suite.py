@@ -101,7 +101,8 @@ def test_choosing_trials():
 
 
 def test_a_range_stands_for_its_data_sets():
-    table = {"baselines": [], "datasets": {"digits+without=8..10": {"variants": ["vae"]}, "digits+missing=0.5": {"variants": ["vae"]}}}
+    table = {"baselines": [],
+             "datasets": {"digits+without=8..10": {"variants": ["vae"]}, "digits+missing=0.5": {"variants": ["vae"]}}}
     assert [t.dataset for t in suite.parse("test", table).trials] == [
         "digits+without=8", "digits+without=9", "digits+without=10", "digits+missing=0.5"]
     (one,) = suite.parse("test", table, ("digits+without=9",)).trials
