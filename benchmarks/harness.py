@@ -3,6 +3,7 @@
 What a trial trains is kept under RESULTS/<suite>/models/, so that a new metric or another evaluation needs no training.
 """
 
+import errno
 import hashlib
 import json
 import shutil
@@ -30,6 +31,7 @@ from .record import Record
 from .suite import Suite
 
 CURVE_ROWS = 200
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class ProtocolError(ValueError):
@@ -161,8 +163,10 @@ class Runner:
             made["metrics"], items = measure(context)
             if trial.seed == plan.suite.first_seed:
                 pictures.draw(context, pictures.stem(plan.out / trial.suite, trial.dataset, trial.variant))
-        except Exception:                                   # whatever a model, a data set or a metric does: the others go on
-            said = traceback.format_exc().replace(f"{record.ROOT}/", "")
+        except Exception as error:                          # whatever a model, a data set or a metric does: the others go on
+            if _unwritten(error, plan.out):                 # ... but they would fail too, and what was trained so far is kept
+                raise
+            said = traceback.format_exc().replace(f"{record.ROOT}/", "") + _advice(error, trial, made["training"] is not None)
             made |= {"status": "failed", "traceback": said, "metrics": {}}
             self.bar.write(f"failed {trial}: {said.strip().splitlines()[-1]}")
             if made["training"] is None:
@@ -203,6 +207,25 @@ class _Cost:
     def record(self, seconds: float) -> Record:
         self.environment["load_after"] = record.load()
         return {"seconds": round(seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": self.environment}
+
+
+def _unwritten(error: Exception, out: Path) -> bool:
+    """Whether it is the results folder that fails: full, read-only, or no folder at all."""
+    if not isinstance(error, OSError):
+        return False
+    there = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(out.absolute())
+    return error.errno in UNWRITABLE or (there and not isinstance(error, FileNotFoundError))
+
+
+def _advice(error: Exception, trial: Trial, trained: bool) -> str:
+    """A last line for the traceback where memory ran out: what to write into the suite."""
+    if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+        return ""
+    if trained:
+        return ("out of memory in evaluation: lower what [evaluation] asks for (iwae_k, refined_k, samples, batch_sizes); the "
+                "model is kept, and the next run only measures it\n")
+    where, size = f'[datasets."{trial.dataset}".variant.{trial.variant}]', trial.budget.batch_size
+    return f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}\n"
 
 
 def _fitted(trial: Trial, data: zoo.Dataset) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
