@@ -32,8 +32,9 @@ traceback, the others go on, the exit status is 1, and the next run tries it aga
 was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
 RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
 
-With --jobs N, N processes share trials and threads out; the numbers are the same, except for those of time, which are marked.
-A process that is killed loses what its trial did since the last checkpoint: the trial is tried once more.
+With --jobs N, N processes share trials and threads out; the numbers are those of one process, up to the
+rounding of other numbers of threads and except for times, which are marked. A process that is killed loses what its trial did
+since the last checkpoint: the trial is tried once more.
 """
 COMPARE = """\
 Is B better than A, or is it noise? Trials are paired by data set, variant and seed, and each metric's difference gets a 95%

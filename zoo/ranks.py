@@ -37,7 +37,7 @@ def joined(device: torch.device) -> Iterator["Ranks"]:
 
     Raises: ValueError where a rank has no GPU of its own.
     """
-    if not dist.is_torchelastic_launched() or dist.is_initialized():
+    if not dist.is_available() or not dist.is_torchelastic_launched() or dist.is_initialized():
         yield Ranks()
         return
     if device.type == "cuda":

@@ -88,7 +88,18 @@ def test_the_records_are_those_of_a_serial_run(tiny, capfd):
     assert timing.alone                                     # here, that is
 
 
-def test_a_worker_that_is_killed_is_replaced_once_and_the_others_go_on(tiny):
+def test_what_a_killed_worker_was_at_is_finished_by_another(tiny):
+    process = begin(tiny, "vae")
+    await_checkpoint(process, tiny[1])
+    (worker,) = workers(process)
+    os.kill(worker, signal.SIGKILL)
+    said = process.communicate(timeout=120)[0]
+    (found,) = record.read_all(tiny[1] / "tiny")
+    assert process.returncode == 0 and found["status"] == "ok" and found["curve"][-1]["step"] == 4000, said
+    assert "digits vae seed 0: its process was killed by SIGKILL; once more, from its last checkpoint" in said
+
+
+def test_a_trial_whose_worker_is_killed_again_is_recorded_and_the_others_go_on(tiny):
     process, killed = begin(tiny, "vae,ae"), set()
     await_checkpoint(process, tiny[1])
     while process.poll() is None:
@@ -100,7 +111,6 @@ def test_a_worker_that_is_killed_is_replaced_once_and_the_others_go_on(tiny):
     said = process.communicate()[0]
     found = {r["variant"]: r for r in record.read_all(tiny[1] / "tiny")}
     assert process.returncode == 1 and found["ae"]["status"] == "ok" and found["vae"]["status"] == "failed", said
-    assert "digits vae seed 0: its process was killed by SIGKILL; once more, from its last checkpoint" in said
     assert "was killed by SIGKILL, in each of 2 tries" in found["vae"]["traceback"] and "leaked" not in said
     assert list(tiny[1].glob("tiny/models/digits-vae-*/checkpoint.safetensors"))            # for the next run
 
