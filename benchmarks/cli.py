@@ -13,6 +13,7 @@ examples:
   zoo-bench run quick                                   a few minutes on two cores, no download
   zoo-bench run mnist --data-root data --seeds 0        with this seed in place of the suite's
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
+  zoo-bench run mnist --jobs 4                          four trials at a time
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench tune vae --data digits                      how many latents? cross-validated
   zoo-bench report quick                                README.md and index.html again, from the records
@@ -30,6 +31,10 @@ A finished trial is not run again; an interrupted one is resumed from its checkp
 traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
 was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
 RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
+
+With --jobs N, N processes share trials and threads out; the numbers are those of one process, up to the
+rounding of other numbers of threads and except for times, which are marked. A process that is killed loses what its trial did
+since the last checkpoint: the trial is tried once more.
 """
 COMPARE = """\
 Is B better than A, or is it noise? Trials are paired by data set, variant and seed, and each metric's difference gets a 95%
@@ -91,6 +96,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
     run.add_argument("--data-root", metavar="FOLDER", help="the data folder; else $ZOO_DATA, else ./data")
     run.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
+    run.add_argument("--jobs", type=_positive, default=1, metavar="N",
+                     help="processes that share trials and threads out (%(default)s); what they time is marked as busy")
     again = run.add_mutually_exclusive_group()
     again.add_argument("--rerun", action="store_true", help="train and measure finished trials again")
     again.add_argument("--remeasure", action="store_true", help="measure finished trials again, with the models that were kept")
@@ -168,7 +175,7 @@ def _run(args: argparse.Namespace) -> int:
     from . import harness, report, suite, table
     chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
     records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun,
-                          remeasure=args.remeasure)
+                          remeasure=args.remeasure, jobs=args.jobs)
     if args.json:
         for record in records:
             print(json.dumps(record))

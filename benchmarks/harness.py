@@ -3,15 +3,17 @@
 What a trial trains is kept under RESULTS/<suite>/models/, so that a new metric or another evaluation needs no training.
 """
 
+import errno
 import hashlib
 import json
 import shutil
 import time
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ import zoo
 from zoo.store import write_atomically
 from zoo.training import choose_device
 
-from . import baselines, pictures, record, timing
+from . import baselines, pictures, record, timing, workers
 from .context import Context
 from .metrics import measure
 from .protocol import Trial
@@ -29,6 +31,7 @@ from .record import Record
 from .suite import Suite
 
 CURVE_ROWS = 200
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 class ProtocolError(ValueError):
@@ -36,27 +39,34 @@ class ProtocolError(ValueError):
 
 
 def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out: Path = Path("results"), rerun: bool = False,
-        remeasure: bool = False, progress: bool = True) -> list[Record]:
+        remeasure: bool = False, progress: bool = True, jobs: int = 1) -> list[Record]:
     """Run what has not been run, and return the records of all trials, in the suite's order.
 
     rerun        train and measure finished trials again
     remeasure    measure finished trials again; train only those whose models were not kept
+    jobs         processes that share the trials out, and this process's threads; all use the same device
     A trial that raises is recorded as failed, with its traceback, and tried again by the next run.
-    Raises: ProtocolError; ValueError for a results folder of another schema.
+    Raises: ProtocolError; ValueError for a results folder of another schema, or jobs below 1; OSError where a record cannot
+    be written.
     """
+    if jobs < 1:
+        raise ValueError(f"jobs is {jobs}; it must be at least 1")
     place, trials = choose_device(device), list(suite.trials)
     record.read_all(out / suite.name)                       # another schema anywhere: refused before anything is written
-    finished = {} if rerun or remeasure else _finished(trials, out, place)
-    with tqdm(total=len(trials), initial=len(finished), unit="trial", disable=not progress, dynamic_ncols=True) as bar:
-        runner, records = _Runner(suite, place, data_root, out, rerun, bar), []
-        for trial in trials:
-            if str(trial) in finished:
-                records.append(finished[str(trial)])
-                continue
-            made = runner.trial(trial)
-            records += [] if made is None else [made]
-            bar.update()
-    return records
+    made: dict[str, Record | None] = {} if rerun or remeasure else {**_finished(trials, out, place)}
+    wanted = [trial for trial in trials if str(trial) not in made]
+    with tqdm(total=len(trials), initial=len(made), unit="trial", disable=not progress, dynamic_ncols=True) as bar:
+        plan = Plan(suite, place, data_root, out)
+        if jobs > 1:
+            made |= workers.run(plan, wanted, jobs, rerun, bar)
+        else:
+            runner = Runner(plan, bar)
+            for trial in wanted:
+                if rerun:
+                    plan.forget(trial)
+                made[str(trial)] = runner.trial(trial)
+                bar.update()
+    return [found for trial in trials if (found := made[str(trial)]) is not None]
 
 
 def _finished(trials: list[Trial], out: Path, device: torch.device) -> dict[str, Record]:
@@ -80,26 +90,61 @@ def _device(trial: Trial, chosen: torch.device) -> torch.device:
     return torch.device("cpu") if trial.role == "baseline" else chosen
 
 
-class _Runner:
+@dataclass(frozen=True)
+class Plan:
+    """What all trials of a run have in common."""
+
+    suite: Suite
+    device: torch.device
+    data_root: str | None
+    out: Path
+
+    def begun(self, trial: Trial) -> Record:
+        """The record of a trial of which nothing is known yet."""
+        return {
+            "schema": record.SCHEMA, "suite": trial.suite, "dataset": trial.dataset, "variant": trial.variant,
+            "role": trial.role, "seed": trial.seed, **record.protocol(trial), "status": "ok", "traceback": None, "metrics": {},
+            "env": record.environment(_device(trial, self.device)), "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": 0.0, "training": None, "curve": [], "data_sha256": None,
+        }
+
+    def write(self, trial: Trial, made: Record, items: dict[str, Tensor]) -> None:
+        path = record.path_of(self.out, trial, _device(trial, self.device))
+        record.write_items(path, items)
+        record.write(path, made)
+
+    def place(self, trial: Trial) -> Path:
+        """Where a trial's model is kept: under a digest of what it depends on, so that no other one is taken for it."""
+        settings = json.dumps({k: v for k, v in record.protocol(trial).items() if k != "evaluation"}, sort_keys=True)
+        name = "-".join([record.safe(trial.dataset), trial.variant, str(trial.seed), self.device.type,
+                         hashlib.sha256(settings.encode()).hexdigest()[:8]])
+        return self.out / trial.suite / "models" / name
+
+    def forget(self, trial: Trial) -> None:
+        """Throw away what was trained for a trial."""
+        shutil.rmtree(self.place(trial), ignore_errors=True)
+
+
+class Told(Protocol):
+    """Who is told how it goes: a progress bar, or the line to one."""
+
+    def set_postfix_str(self, s: str) -> None: ...
+    def write(self, s: str) -> None: ...
+
+
+class Runner:
     """Runs one trial after the other; keeps the last data set."""
 
-    def __init__(self, suite: Suite, device: torch.device, data_root: str | None, out: Path, rerun: bool, bar: tqdm) -> None:
-        self.suite, self.device, self.out, self.rerun, self.bar = suite, device, out, rerun, bar
-        self.load_dataset = lru_cache(maxsize=1)(lambda name: zoo.load_dataset(name, data_root))
+    def __init__(self, plan: Plan, bar: Told) -> None:
+        self.plan, self.bar = plan, bar
+        self.load_dataset = lru_cache(maxsize=1)(lambda name: zoo.load_dataset(name, plan.data_root))
 
     def trial(self, trial: Trial) -> Record | None:
         """Run a trial and write its record; None where the variant does not take such data: every suite asks for baselines, so
         that of these nothing is said."""
         self.bar.set_postfix_str(str(trial))
-        place, device, began = self._place(trial), _device(trial, self.device), time.perf_counter()
-        if self.rerun:
-            shutil.rmtree(place, ignore_errors=True)
-        made: Record = {
-            "schema": record.SCHEMA, "suite": trial.suite, "dataset": trial.dataset, "variant": trial.variant,
-            "role": trial.role, "seed": trial.seed, **record.protocol(trial), "status": "ok", "traceback": None, "metrics": {},
-            "env": record.environment(device), "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": 0.0, "training": None, "curve": [], "data_sha256": None,
-        }
+        plan, place, began = self.plan, self.plan.place(trial), time.perf_counter()
+        made = plan.begun(trial)
         items: dict[str, Tensor] = {}
         try:
             data = self.load_dataset(trial.dataset)
@@ -116,19 +161,19 @@ class _Runner:
             context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"],
                               made["curve"])
             made["metrics"], items = measure(context)
-            if trial.seed == self.suite.first_seed:
-                pictures.draw(context, pictures.stem(self.out / trial.suite, trial.dataset, trial.variant))
-        except Exception:                                   # whatever a model, a data set or a metric does: the others go on
-            said = traceback.format_exc().replace(f"{record.ROOT}/", "")
+            if trial.seed == plan.suite.first_seed:
+                pictures.draw(context, pictures.stem(plan.out / trial.suite, trial.dataset, trial.variant))
+        except Exception as error:                          # whatever a model, a data set or a metric does: the others go on
+            if _unwritten(error, plan.out):                 # ... but they would fail too, and what was trained so far is kept
+                raise
+            said = traceback.format_exc().replace(f"{record.ROOT}/", "") + _advice(error, trial, made["training"] is not None)
             made |= {"status": "failed", "traceback": said, "metrics": {}}
             self.bar.write(f"failed {trial}: {said.strip().splitlines()[-1]}")
             if made["training"] is None:
-                shutil.rmtree(place, ignore_errors=True)
+                plan.forget(trial)
         made["seconds"] = round(time.perf_counter() - began, 2)
         made["env"]["load_after"] = record.load()
-        path = record.path_of(self.out, trial, device)
-        record.write_items(path, items)
-        record.write(path, made)
+        plan.write(trial, made, items)
         return made
 
     def _trained(self, trial: Trial, data: zoo.Dataset, place: Path) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
@@ -136,27 +181,20 @@ class _Runner:
         done = place / "trained.json"
         if done.is_file():
             kept = json.loads(done.read_text())
-            return zoo.load(place / "model.safetensors", device=self.device), kept["training"], kept["curve"]
+            return zoo.load(place / "model.safetensors", device=self.plan.device), kept["training"], kept["curve"]
 
         def on_log(row: dict[str, float]) -> None:
             self.bar.set_postfix_str(f"{trial}, step {row['step']:.0f}/{trial.budget.steps}, elbo {row['elbo']:.1f}")
 
         model = zoo.create(trial.variant, data.spec, seed=trial.seed, **trial.settings)
-        cost = _Cost(self.device)
-        result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.device, out=place, resume=True,
+        cost = _Cost(self.plan.device)
+        result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.plan.device, out=place, resume=True,
                          on_log=on_log, checkpoint_every=max(100, trial.budget.steps // 10), progress=False, tensorboard=False)
         training = cost.record(result.seconds)
         curve = _thinned(result.history)
         write_atomically(done, json.dumps({"training": training, "curve": curve}, indent=1).encode())
         (place / "checkpoint.safetensors").unlink()
         return model, training, curve
-
-    def _place(self, trial: Trial) -> Path:
-        """Where a trial's model is kept: under a digest of what it depends on, so that no other one is taken for it."""
-        settings = json.dumps({k: v for k, v in record.protocol(trial).items() if k != "evaluation"}, sort_keys=True)
-        name = "-".join([record.safe(trial.dataset), trial.variant, str(trial.seed), self.device.type,
-                         hashlib.sha256(settings.encode()).hexdigest()[:8]])
-        return self.out / trial.suite / "models" / name
 
 
 class _Cost:
@@ -169,6 +207,25 @@ class _Cost:
     def record(self, seconds: float) -> Record:
         self.environment["load_after"] = record.load()
         return {"seconds": round(seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": self.environment}
+
+
+def _unwritten(error: Exception, out: Path) -> bool:
+    """Whether it is the results folder that fails: full, read-only, or no folder at all."""
+    if not isinstance(error, OSError):
+        return False
+    there = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(out.absolute())
+    return error.errno in UNWRITABLE or (there and not isinstance(error, FileNotFoundError))
+
+
+def _advice(error: Exception, trial: Trial, trained: bool) -> str:
+    """A last line for the traceback where memory ran out: what to write into the suite."""
+    if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+        return ""
+    if trained:
+        return ("out of memory in evaluation: lower what [evaluation] asks for (iwae_k, refined_k, samples, batch_sizes); the "
+                "model is kept, and the next run only measures it\n")
+    where, size = f'[datasets."{trial.dataset}".variant.{trial.variant}]', trial.budget.batch_size
+    return f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}\n"
 
 
 def _fitted(trial: Trial, data: zoo.Dataset) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:

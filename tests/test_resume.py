@@ -74,7 +74,7 @@ def test_the_log_on_disk_is_the_history(tmp_path):
 
 LONG_RUN = """
 import sys, torch, zoo
-sys.path.insert(0, {root!r})
+sys.path.insert(0, {root!r} + "/tests")
 torch.set_num_threads(1)
 from support import dataset, small
 zoo.fit(small("vae", "binary"), dataset("binary"), steps={steps}, batch_size=8, checkpoint_every=5, evaluate_every=50,

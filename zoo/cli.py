@@ -26,6 +26,7 @@ EXAMPLES = """examples:
   zoo show beta_vae                                     formula, source, settings
   zoo train vae --data digits --out runs/vae            train, and write pictures
   zoo train beta_vae --data mnist:dynamic --data-root DIR --set beta=2 --set latent_dim=10 --epochs 30
+  torchrun --nproc-per-node 2 -m zoo train vae --data digits     each batch shared out to two processes, or GPUs
   zoo train miwae --data digits+missing=0.5             half of the pixels hidden; +without=3: no threes to train on
   zoo sample runs/vae -n 64                             new examples -> runs/vae/samples.png
   zoo reconstruct runs/vae                              originals with their reconstructions
@@ -162,6 +163,14 @@ def show(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin crawl on a machine that is shared
+    from zoo.ranks import joined
+    from zoo.training import choose_device
+    with joined(choose_device(args.device)) as ranks:
+        _train(args, ranks.first)
+
+
+def _train(args: argparse.Namespace, first: bool) -> None:
+    """`first`: the rank that says and writes what is to be said and written."""
     import zoo
     from zoo.store import write_atomically
     settings = dict(_setting(s) for s in args.set)
@@ -169,13 +178,17 @@ def train(args: argparse.Namespace) -> None:
     model = zoo.create(args.name, data.spec, seed=args.seed, **settings)
     out = args.out or Path("runs") / f"{args.name}-{args.data.replace('/', '-').replace(':', '-')}"
     size = sum(p.numel() for p in model.parameters())
-    print(f"{args.name} on {args.data}: {size:,} parameters, {len(data.train):,} training examples -> {out}", file=sys.stderr)
-    run = {"data": args.data, "data_root": args.data_root, "seed": args.seed}
-    write_atomically(out / "run.json", json.dumps(run, indent=1).encode())
+    if first:
+        print(f"{args.name} on {args.data}: {size:,} parameters, {len(data.train):,} training examples -> {out}",
+              file=sys.stderr)
+        run = {"data": args.data, "data_root": args.data_root, "seed": args.seed}
+        write_atomically(out / "run.json", json.dumps(run, indent=1).encode())
     result = zoo.fit(model, data, steps=args.steps, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
                      final_lr=args.final_lr, warmup=args.warmup, clip=args.clip, ema=args.ema,
                      early_stopping=args.early_stopping, seed=args.seed, device=args.device, precision=args.precision,
                      out=out, checkpoint_every=args.checkpoint_every, resume=args.resume)
+    if not first:
+        return
     bound = (f"{args.name} has no bound to report" if model.entry.bound == "none" else
              f"best validation ELBO {result.best_elbo:.2f} nats at step {result.best_step}")
     print(f"{result.steps} steps in {result.seconds:.0f} s; {bound}")

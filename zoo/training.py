@@ -20,6 +20,7 @@ from .checkpoint import read_checkpoint, write_checkpoint
 from .data import Dataset, Split
 from .log import COLUMNS, Log
 from .noise import fold, keyed
+from .ranks import Ranks
 from .store import save
 from .variant import Contract
 
@@ -99,6 +100,8 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     resume            continue from out's checkpoint, if there is one
     on_log            called with every row of the log
 
+    Where torch.distributed's process group stands, its ranks share every batch out (see `zoo.ranks`); the first one writes.
+
     Raises: ValueError where data and model do not fit, or for a setting out of range; DivergenceError for NaN or Inf in the
     loss; OSError where `out` cannot be written.
     """
@@ -117,7 +120,10 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     run = Run(model.to(choose_device(device)), data, recipe, seed, None if out is None else Path(out))
     if resume:
         run.restore()
-    with Log(run.out, run.result.steps, total, run.result.history, on_log, progress, tensorboard) as log:
+    first = run.ranks.first
+    run.ranks.agree(run.result.steps, run.device)
+    with Log(run.out if first else None, run.result.steps, total, run.result.history, on_log if first else None,
+             progress and first, tensorboard) as log:
         run.fit(checkpoint_every, log)
     return run.finish()
 
@@ -135,6 +141,8 @@ class Run:
         self.checkpoint = None if out is None else out / "checkpoint.safetensors"
         self.device = model.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
+        self.ranks = Ranks()
+        self.ranks.begin(model, self.train, recipe.batch_size)
         named = list(model.named_parameters())
         self.ours = [p for n, p in named if not n.startswith("adversary.")]
         self.theirs = [p for n, p in named if n.startswith("adversary.")]
@@ -154,8 +162,8 @@ class Run:
     def step(self) -> None:
         """Reads nothing on the host. The gradients of objective and critic are taken apart: neither leaks into the other."""
         r, done = self.recipe, self.result.steps
-        noise = keyed(self.seed, done, self.device)
-        batch = self.train.batch(self._order(done), noise)
+        noise = self.ranks.noise(keyed(self.seed, done, self.device))
+        batch = self.train.batch(self.ranks.rows(self._order(done)), noise)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bf16"):
             terms = self.model(batch, noise=noise)
             warmed = terms.tempered(((self.step_tensor + 1) / r.warmup).clamp(max=1)) if r.warmup else terms
@@ -181,6 +189,7 @@ class Run:
             group["lr"] = self.recipe.rate(done)
         for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
             p.grad = None if g is None else g.contiguous()  # the fused optimiser misreads any other layout, silently
+        self.ranks.average(p.grad for p in parameters if p.grad is not None)
         norm = clip_grad_norm_(parameters, clip)
         optimiser.step()
         return norm
@@ -210,13 +219,15 @@ class Run:
                 result.seconds = before + time.perf_counter() - began
                 log.write({**row, "seconds": result.seconds})
                 seen = done
-            if self.checkpoint is not None and (keep or result.stopped_early):
+            if self.checkpoint is not None and self.ranks.first and (keep or result.stopped_early):
                 write_checkpoint(self, self.checkpoint)
             log.advance(done)
 
     def _read(self, since: int, done: int) -> dict[str, float]:
         """Means of the rows of steps since + 1 .. done.  Raises: DivergenceError."""
-        rows = self.rows.cpu()[[i % LOG_ROWS for i in range(since, done)]]
+        rows = self.rows[[i % LOG_ROWS for i in range(since, done)]]
+        self.ranks.average([rows])
+        rows = rows.cpu()
         bad = (~torch.isfinite(rows)).any(1).nonzero().flatten().tolist()
         if bad:
             values = dict(zip(COLUMNS, rows[bad[0]].tolist(), strict=True))
@@ -230,7 +241,7 @@ class Run:
 
     def _evaluate(self, done: int) -> float:
         with self.averaged():
-            elbo = mean_elbo(self.model, self.valid, self.seed)
+            elbo = mean_elbo(self.model, self.valid, self.seed, ranks=self.ranks)
             if elbo > self.result.best_elbo and done >= self.recipe.warmup:        # before that the bound is not trained for
                 self.result.best_elbo, self.result.best_step, self.since_best = elbo, done, 0
                 if self.recipe.early_stopping:
@@ -256,7 +267,7 @@ class Run:
         self._put(self.average)
         if self.best:
             self.model.load_state_dict(self.best)
-        if self.out is not None:
+        if self.out is not None and self.ranks.first:
             save(self.model, self.out / "model.safetensors")
         return self.result
 
@@ -272,13 +283,16 @@ class Run:
 
 
 @torch.no_grad()
-def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000) -> float:
-    """Mean ELBO in nats per example, one draw of z each, the same noise at every call."""
+def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, ranks: Ranks | None = None) -> float:
+    """Mean ELBO in nats per example, one draw of z each, the same noise at every call. `ranks` take batches in turn."""
     training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
     model.eval()
-    for i, start in enumerate(range(0, len(split), batch_size)):
+    rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
+    for i, start in list(enumerate(range(0, len(split), batch_size)))[rank::size]:
         noise = keyed(fold(seed, VALID), i, model.device)
         total += model(split.batch(slice(start, start + batch_size), noise), 1, noise).elbo.double().sum()
     model.train(training)
-    return float(total) / max(len(split), 1)
+    if ranks:
+        ranks.average([total])
+    return size * float(total) / max(len(split), 1)
 
