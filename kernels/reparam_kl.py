@@ -21,7 +21,6 @@ give zeros without a word.
 Source: Kingma and Welling 2014, eq. 10 and appendix B.
 """
 
-import importlib.util
 import math
 from typing import Any
 
@@ -29,10 +28,9 @@ import torch
 from torch import Tensor
 
 from . import philox
+from .device import fusable, loop_under_vmap
 
 Prior = tuple[Tensor, Tensor]
-KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # looked for, not imported
 
 
 def reparam_kl(
@@ -63,7 +61,7 @@ def reparam_kl(
     """
     _check(mu, logvar, k, prior, eps, seed, row0)
     inputs = (mu, logvar, *(prior or ()))
-    if eps is None and mu.is_cuda and all(t.dtype in KERNEL_DTYPES for t in inputs) and HAS_TRITON:
+    if eps is None and fusable(*inputs):
         return fused(mu, logvar, k, prior, philox.fresh_seed(mu) if seed is None else seed, row0, per_dim)
     shape = (k, *mu.shape)
     if seed is not None:
@@ -208,21 +206,8 @@ def _(gz: Tensor, gkl: Tensor, *inputs: Any) -> list[Tensor]:
     return [t.new_empty(t.shape) for t in (mu, logvar, p_mu, p_logvar) if t is not None]
 
 
-def _loop(operator: torch.library.CustomOpDef) -> None:
-    """Let vmap be a loop of launches: folding its axis into the rows would renumber them, and change their noise."""
-
-    def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[list[Tensor], list[int]]:
-        def call(i: int) -> Any:
-            return operator(*(a if dim is None else a.select(dim, i) for a, dim in zip(args, in_dims, strict=True)))
-
-        results = [torch.stack(parts) for parts in zip(*map(call, range(info.batch_size)), strict=True)]
-        return results, [0] * len(results)
-
-    operator.register_vmap(rule)
-
-
-_loop(_forward)
-_loop(_backward)
+loop_under_vmap(_forward)
+loop_under_vmap(_backward)
 
 
 def _arithmetic(*inputs: Tensor) -> torch.dtype:

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language.extra import libdevice
 
-OPTIONS = {"enable_fp_fusion": True}  # said aloud, because Triton's default differs between versions
+from .shared import OPTIONS, exp
 
 
 @triton.jit
@@ -95,11 +95,6 @@ def _store(pointer, row_stride, rows, cols, value, mask):
     tl.store(pointer + offsets, value.to(pointer.dtype.element_ty), mask=mask)
 
 
-@triton.jit
-def _exp(x):
-    return tl.exp2(1.4426950408889634 * x)
-
-
 # Widths and row strides reach the kernels in units of UNIT elements and are multiplied there: so the compiler knows
 # that rows begin at multiples of UNIT, and reads 16 bytes at a time also where D is no multiple of 16.
 
@@ -122,7 +117,7 @@ def forward_kernel(
     mu = _load(mu_p, mu_stride * UNIT, rows, cols, mask)
     logvar = _load(logvar_p, logvar_stride * UNIT, rows, cols, mask)
     eps = _noise(seed_p, k, rows + row0, tile * COLS, ROWS, COLS, FAST)
-    z = mu + _exp(0.5 * logvar) * eps
+    z = mu + exp(0.5 * logvar) * eps
     _store(z_p + k.to(tl.int64) * B * D, D, rows, cols, z, mask)
 
     if k == 0:
@@ -130,9 +125,9 @@ def forward_kernel(
             p_logvar = _load(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
             distance = mu - _load(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
             ratio = logvar - p_logvar
-            kl = 0.5 * (distance * distance * _exp(-p_logvar) + (_exp(ratio) - 1.0) - ratio)
+            kl = 0.5 * (distance * distance * exp(-p_logvar) + (exp(ratio) - 1.0) - ratio)
         else:
-            kl = 0.5 * (mu * mu + (_exp(logvar) - 1.0) - logvar)
+            kl = 0.5 * (mu * mu + (exp(logvar) - 1.0) - logvar)
         if PER_DIM:
             _store(kl_p, D, rows, cols, kl, mask)
         else:  # masked lanes hold exact zeros: they were loaded as mu = logvar = 0
@@ -168,17 +163,17 @@ def backward_kernel(
         gkl = _load(gkl_p, D, rows, cols, mask)
     else:
         gkl = tl.load(gkl_p + rows, mask=rows < B, other=0.0).to(tl.float32)[:, None]
-    scaled *= 0.5 * _exp(0.5 * logvar)
+    scaled *= 0.5 * exp(0.5 * logvar)
     if PRIOR:
         p_logvar = _load(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
         distance = mu - _load(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
-        pull = distance * _exp(-p_logvar)
-        excess = _exp(logvar - p_logvar) - 1.0
+        pull = distance * exp(-p_logvar)
+        excess = exp(logvar - p_logvar) - 1.0
         _store(gp_mu_p, D, rows, cols, -gkl * pull, mask)
         _store(gp_logvar_p, D, rows, cols, -0.5 * gkl * (distance * pull + excess), mask)
     else:
         pull = mu
-        excess = _exp(logvar) - 1.0
+        excess = exp(logvar) - 1.0
     _store(gmu_p, D, rows, cols, path + gkl * pull, mask)
     _store(glogvar_p, D, rows, cols, scaled + 0.5 * gkl * excess, mask)
 

@@ -1,14 +1,14 @@
-"""The Triton kernels, run by Triton's interpreter on a CPU. Started by test_triton.py in a process of its own."""
+"""The kernels of reparam_kl, run by Triton's interpreter on a CPU. Started by test_triton.py in a process of its own."""
 
 import functools
 import itertools
 import math
 
-import numpy
 import pytest
 import torch
 import triton
 import triton.language as tl
+from interpreter import poisoned_memory as poisoned_memory
 from torch.library import opcheck
 from torch.testing import assert_close
 
@@ -17,30 +17,6 @@ from kernels._triton.reparam_kl import _cos_sin, _radius
 from kernels.reparam_kl import _backward, _forward, fused, reference
 
 SEED = torch.tensor([-(2**50) + 1, 2])
-
-
-@triton.jit
-def _loop_kernel(out_p, n):
-    total = 0
-    for _ in range(n):
-        total += 1
-    tl.store(out_p, total)
-
-
-try:
-    _loop_kernel[(1,)](torch.zeros(1, dtype=torch.int32), 3)
-except triton.runtime.errors.InterpreterError as error:
-    reason = f"the interpreter of triton {triton.__version__} cannot loop with numpy {numpy.__version__}: {error}"
-    pytest.skip(reason, allow_module_level=True)
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """torch.empty gives NaN: an output that no program writes is seen."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (4, 6, 10), (1, 1, 1)]
