@@ -14,8 +14,8 @@ help:           ## what can be made
 bench: install  ## train and compare four variants on embedded data; records, figures and a table under results/quick
 	$(BIN)/zoo-bench run quick
 
-test: install   ## the test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+test: install   ## the test suite, and why any test was skipped
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -rs -n $(JOBS)
 
 lint: install   ## ruff and mypy
 	$(BIN)/ruff check .

@@ -1,24 +1,28 @@
 """What metrics see of one trained model: its parts are computed when first asked for, and once.
 
-Everything is a function of (model, data, numbers of the suite, seed). Sums are taken in float64; nothing here needs memory in
-proportion to the number of importance samples.
+Everything is a function of (model, data, numbers of the suite, seed). Sums are taken in float64.
 """
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 
+import numpy as np
 import torch
 from torch import Tensor
 
 import zoo
 from zoo.noise import Noise, fold, keyed
 
+from . import extractors
+from .extractors import inception
+from .features import FeatureSets
+from .importance import UNIT, Bounds, ladder, stream
 from .protocol import Budget, Evaluation
 
 EVALUATION = 7                                              # a stream of the seed that training does not draw from
-ELBO, IWAE, SAMPLES, SHOWN, DRAWS = range(5)                # and its branches
+ELBO, IWAE, SAMPLES, SHOWN, DRAWS, REFINED, AIS = range(7)  # and its branches
 NUMBERS = 1 << 22                                           # of x, over all rows of one forward pass: bounds the memory
 
 
@@ -30,6 +34,7 @@ class Context:
     evaluation: Evaluation
     seed: int
     peak_bytes: int = 0                                     # of memory, while it was trained
+    curve: list[dict[str, float]] = field(default_factory=list)          # rows of its training log
 
     @property
     def device(self) -> torch.device:
@@ -39,8 +44,9 @@ class Context:
     def test(self) -> zoo.Split:
         return self.data.test.to(self.device)
 
-    def noise(self, branch: int, i: int = 0) -> Noise:
-        return keyed(fold(self.seed, EVALUATION, branch), i, self.device)
+    def noise(self, branch: int, i: int = 0, *within: int) -> Noise:
+        """The i-th noise of a branch, or of what is `within` it."""
+        return keyed(fold(self.seed, EVALUATION, branch, *within), i, self.device)
 
     @property
     def rows(self) -> int:
@@ -57,25 +63,45 @@ class Context:
     # -- likelihood -----------------------------------------------------------------------------------------------------
     @cached_property
     @torch.no_grad()
-    def elbo(self) -> Tensor:
-        """(N,) nats, of every test example; mean over `elbo_samples` draws of z."""
+    def elbo_terms(self) -> tuple[Tensor, Tensor]:
+        """-> distortion, rate (N,), nats, of every test example; means over `elbo_samples` draws of z."""
         k = self.evaluation.elbo_samples
-        return torch.cat([self.model(batch, k, noise).elbo.double().cpu()
-                          for batch, noise in self.blocks(self.test, self.rows // k, ELBO)])
+        passes = (self.model(batch, k, noise) for batch, noise in self.blocks(self.test, self.rows // k, ELBO))
+        parts = [(t.nll.double().mean(0).cpu(), t.kl.double().sum(-1).mean(0).cpu()) for t in passes]
+        distortion, rate = (torch.cat(part) for part in zip(*parts, strict=True))
+        return distortion, rate
+
+    @property
+    def elbo(self) -> Tensor:
+        """(N,) nats"""
+        distortion, rate = self.elbo_terms
+        return -(distortion + rate)
 
     @cached_property
     @torch.no_grad()
+    def importance(self) -> Bounds:
+        """Importance-weighted bounds on log p(x) of the first `iwae_examples` test examples, at all K up to `iwae_k`.
+
+        One pass is UNIT samples of one example, with noise of its own, whatever K and whatever the memory: so L_k is the same
+        number in every run that reaches k. That the encoder reads its one row again in each pass costs nothing beside UNIT
+        rows of the decoder.
+        """
+        ks, found = ladder(self.evaluation.iwae_k), []
+        for i, (batch, _) in enumerate(self.blocks(self.test.head(self.evaluation.iwae_examples), 1, IWAE)):
+            found.append(stream((self.model(batch, UNIT, self.noise(IWAE, unit, i)).log_w for unit in count()), ks))
+        return Bounds.of(found)
+
+    @property
     def log_p(self) -> Tensor:
-        """(n,) nats: the importance-weighted bound on log p(x) of the first `iwae_examples` test examples."""
-        k_all = self.evaluation.iwae_k
-        k = min(k_all, 50, self.rows)
-        bounds = []
-        for batch, noise in self.blocks(self.test.head(self.evaluation.iwae_examples), self.rows // k, IWAE):
-            mean = LogMeanExp()
-            for done in range(0, k_all, k):
-                mean.add(self.model(batch, min(k, k_all - done), noise).log_w)
-            bounds.append(mean.value.cpu())
-        return torch.cat(bounds)
+        """(n,) nats: the bound at `iwae_k`."""
+        return self.importance.log_p[-1]
+
+    @cached_property
+    @torch.no_grad()
+    def group_kl(self) -> Tensor:
+        """(G,) nats: the KL of each group of latents, mean over the test split."""
+        return sum((self.model(batch, 1, noise).kl.double().sum((0, 1)).cpu()
+                    for batch, noise in self.blocks(self.test, self.rows, ELBO)), torch.zeros(())) / len(self.test)
 
     # -- sizes ----------------------------------------------------------------------------------------------------------
     @cached_property
@@ -102,6 +128,11 @@ class Context:
         """(N,D) posterior means of the test split; of models with a latent a step, the (frames,D) of all its frames."""
         return self.codes_of(self.test)
 
+    @property
+    def one_code(self) -> bool:
+        """Whether an example has one code, not one a step."""
+        return len(self.codes) == len(self.test)
+
     @cached_property
     def train_codes(self) -> Tensor:
         """The same of the first `labelled` training examples."""
@@ -113,6 +144,19 @@ class Context:
             z = self.model.encode(batch)
             found.append(z[batch.inside(z.shape[1])] if z.dim() == 3 else z)
         return torch.cat(found).cpu()
+
+    @cached_property
+    def factor_codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Codes (N,D) and factors (N,F) of the first `factor_examples` of the test, valid and train splits, in this order."""
+        left, codes, factors = self.evaluation.factor_examples, [], []
+        for split in (self.data.test, self.data.valid, self.data.train):
+            if left > 0:
+                part = split.head(left)
+                assert part.factors is not None
+                codes.append(self.codes[:left] if split is self.data.test else self.codes_of(part.to(self.device)))
+                factors.append(part.factors.cpu())
+                left -= len(part)
+        return torch.cat(codes).double().numpy(), torch.cat(factors).numpy()
 
     @cached_property
     @torch.no_grad()
@@ -130,6 +174,12 @@ class Context:
         return torch.cat([self.model.reconstruct(batch).cpu() for batch, _ in self.blocks(self.test, self.rows, SHOWN)])
 
     @cached_property
+    def originals(self) -> zoo.Batch:
+        """The test split as its reconstructions saw it."""
+        x = torch.cat([batch.x for batch, _ in self.blocks(self.test, self.rows, SHOWN) if batch.x is not None])
+        return replace(self.test.batch(slice(None), self.noise(SHOWN)), x=x).to("cpu")
+
+    @cached_property
     def samples(self) -> zoo.Batch:
         """`samples` new examples: means of p(x|z), sequences drawn, with lengths of the training split in turn."""
         n, train = self.evaluation.samples, self.data.train
@@ -145,25 +195,16 @@ class Context:
         """The training split as it is stored: grey where the model's data are drawn from it."""
         return replace(self.data.train, binarise=False).batch(slice(None))
 
+    @cached_property
+    def features(self) -> FeatureSets:
+        """Of samples and real data, in the suite's feature space."""
+        name = self.evaluation.extractor
+        return FeatureSets(self, name, extractors.load(name))
 
-class LogMeanExp:
-    """log 1/K sum_k exp(log_w_k) of numbers that come in pieces: one float64 for each example, whatever K."""
-
-    def __init__(self) -> None:
-        self.total: Tensor | None = None
-        self.k = 0
-
-    def add(self, log_w: Tensor) -> None:
-        """log_w (k,B)"""
-        piece = log_w.double().logsumexp(0)
-        self.total = piece if self.total is None else torch.logaddexp(self.total, piece)
-        self.k += len(log_w)
-
-    @property
-    def value(self) -> Tensor:
-        """(B,)"""
-        assert self.total is not None
-        return self.total - math.log(self.k)
+    @cached_property
+    def inception(self) -> FeatureSets:
+        """The same in the space of the canonical FID, from the user's weight file.  Raises: as `inception.load`."""
+        return FeatureSets(self, inception.NAME, inception.load(self.device))
 
 
 def mean_and_error(values: Tensor, weights: Tensor | None = None) -> tuple[float, float]:

@@ -21,7 +21,7 @@ import zoo
 from zoo.store import write_atomically
 from zoo.training import choose_device
 
-from . import pictures, record, timing
+from . import baselines, pictures, record, timing
 from .context import Context
 from .metrics import measure
 from .protocol import Trial
@@ -63,7 +63,7 @@ def _finished(trials: list[Trial], out: Path, device: torch.device) -> dict[str,
     """Records of trials that need not run.  Raises: ProtocolError."""
     finished, conflicts = {}, []
     for trial in trials:
-        path = record.path_of(out, trial, device)
+        path = record.path_of(out, trial, _device(trial, device))
         if path.is_file() and (old := record.read(path))["status"] == "ok":
             finished[str(trial)] = old
             if changed := record.differences(old, trial):
@@ -75,6 +75,11 @@ def _finished(trials: list[Trial], out: Path, device: torch.device) -> dict[str,
     return finished
 
 
+def _device(trial: Trial, chosen: torch.device) -> torch.device:
+    """Baselines are fitted by libraries that know the CPU only, and measured where they are."""
+    return torch.device("cpu") if trial.role == "baseline" else chosen
+
+
 class _Runner:
     """Runs one trial after the other; keeps the last data set."""
 
@@ -83,28 +88,33 @@ class _Runner:
         self.load_dataset = lru_cache(maxsize=1)(lambda name: zoo.load_dataset(name, data_root))
 
     def trial(self, trial: Trial) -> Record | None:
-        """Run a trial and write its record; None where the variant does not take such data."""
+        """Run a trial and write its record; None where the variant does not take such data: every suite asks for baselines, so
+        that of these nothing is said."""
         self.bar.set_postfix_str(str(trial))
-        place, began = self._place(trial), time.perf_counter()
+        place, device, began = self._place(trial), _device(trial, self.device), time.perf_counter()
         if self.rerun:
             shutil.rmtree(place, ignore_errors=True)
         made: Record = {
             "schema": record.SCHEMA, "suite": trial.suite, "dataset": trial.dataset, "variant": trial.variant,
-            "seed": trial.seed, **record.protocol(trial), "status": "ok", "traceback": None, "metrics": {},
-            "env": record.environment(self.device), "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "role": trial.role, "seed": trial.seed, **record.protocol(trial), "status": "ok", "traceback": None, "metrics": {},
+            "env": record.environment(device), "started": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": 0.0, "training": None, "curve": [], "data_sha256": None,
         }
         items: dict[str, Tensor] = {}
         try:
             data = self.load_dataset(trial.dataset)
-            if reason := zoo.entry(trial.variant).why_not(data.spec):
+            if trial.role == "baseline" and baselines.why_not(trial.variant, data):
+                return None
+            if trial.role == "variant" and (reason := zoo.entry(trial.variant).why_not(data.spec)):
                 self.bar.write(f"skipped {trial}: {reason}")
                 return None
             made["data_sha256"] = data.sha256
-            model, made["training"], made["curve"] = self._trained(trial, data, place)
+            model, made["training"], made["curve"] = (_fitted(trial, data) if trial.role == "baseline"
+                                                      else self._trained(trial, data, place))
             self.bar.set_postfix_str(f"{trial}, evaluation")
             began = time.perf_counter()
-            context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"])
+            context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"],
+                              made["curve"])
             made["metrics"], items = measure(context)
             if trial.seed == self.suite.first_seed:
                 pictures.draw(context, pictures.stem(self.out / trial.suite, trial.dataset, trial.variant))
@@ -116,7 +126,7 @@ class _Runner:
                 shutil.rmtree(place, ignore_errors=True)
         made["seconds"] = round(time.perf_counter() - began, 2)
         made["env"]["load_after"] = record.load()
-        path = record.path_of(self.out, trial, self.device)
+        path = record.path_of(self.out, trial, device)
         record.write_items(path, items)
         record.write(path, made)
         return made
@@ -132,12 +142,10 @@ class _Runner:
             self.bar.set_postfix_str(f"{trial}, step {row['step']:.0f}/{trial.budget.steps}, elbo {row['elbo']:.1f}")
 
         model = zoo.create(trial.variant, data.spec, seed=trial.seed, **trial.settings)
-        environment = record.environment(self.device)
-        timing.forget_peak(self.device)
+        cost = _Cost(self.device)
         result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.device, out=place, resume=True,
                          on_log=on_log, checkpoint_every=max(100, trial.budget.steps // 10), progress=False, tensorboard=False)
-        environment["load_after"] = record.load()
-        training = {"seconds": round(result.seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": environment}
+        training = cost.record(result.seconds)
         curve = _thinned(result.history)
         write_atomically(done, json.dumps({"training": training, "curve": curve}, indent=1).encode())
         (place / "checkpoint.safetensors").unlink()
@@ -149,6 +157,25 @@ class _Runner:
         name = "-".join([record.safe(trial.dataset), trial.variant, str(trial.seed), self.device.type,
                          hashlib.sha256(settings.encode()).hexdigest()[:8]])
         return self.out / trial.suite / "models" / name
+
+
+class _Cost:
+    """What training takes, from now on."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.environment = device, record.environment(device)
+        timing.forget_peak(device)
+
+    def record(self, seconds: float) -> Record:
+        self.environment["load_after"] = record.load()
+        return {"seconds": round(seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": self.environment}
+
+
+def _fitted(trial: Trial, data: zoo.Dataset) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
+    """As `_Runner._trained`, of a baseline: fitted anew at every measurement, since that takes seconds."""
+    cost, began = _Cost(torch.device("cpu")), time.perf_counter()
+    model = baselines.fit(trial.variant, data, trial.seed, **trial.settings)
+    return model, cost.record(time.perf_counter() - began), []
 
 
 def _thinned(history: list[dict[str, float]]) -> list[dict[str, float]]:

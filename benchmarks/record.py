@@ -10,9 +10,11 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import torch
 from torch import Tensor
@@ -37,31 +39,54 @@ def path_of(out: Path, trial: Trial, device: torch.device) -> Path:
 
 def protocol(trial: Trial) -> Record:
     """What a trial's numbers depend on, as JSON has it."""
-    return json.loads(json.dumps({"settings": dict(trial.settings), "budget": asdict(trial.budget),
-                                  "evaluation": asdict(trial.evaluation)}))
+    budget = {"batch_size": trial.budget.batch_size} if trial.role == "baseline" else asdict(trial.budget)
+    return json.loads(json.dumps({"settings": dict(trial.settings), "budget": budget, "evaluation": asdict(trial.evaluation)}))
+
+
+def is_baseline(record: Record) -> bool:
+    """Older records have no role: they are of variants."""
+    return record.get("role") == "baseline"
 
 
 def differences(record: Record, trial: Trial) -> list[str]:
     """Where a record was made by another protocol than the suite's of now: `budget.steps was 100, is now 200`."""
-    found = []
-    for part, now in protocol(trial).items():
-        then = record[part]
-        found += [f"{part}.{key} was {then.get(key)!r}, is now {now.get(key)!r}"
-                  for key in sorted({*now, *then}) if now.get(key) != then.get(key)]
-    return found
+    return [f"{key} was {then!r}, is now {now!r}" for key, then, now in changed(record, protocol(trial))]
+
+
+def changed(a: Record, b: Record) -> list[tuple[str, Any, Any]]:
+    """Where two records' protocols differ: (`budget.steps`, the one's value, the other's); None where it has none."""
+    return [(f"{part}.{key}", a[part].get(key), b[part].get(key)) for part in ("settings", "budget", "evaluation")
+            for key in sorted({*a[part], *b[part]}) if a[part].get(key) != b[part].get(key)]
+
+
+def machine(record: Record) -> str:
+    """What timings depend on: where it was measured and, if elsewhere, trained."""
+    environments = (record["env"], (record["training"] or {}).get("env"))
+    said = [f"{e['processor']}, {e['threads']} of {e['cores']} cores" for e in environments if e]
+    return "; trained on ".join(dict.fromkeys(said))
 
 
 def read(path: Path) -> Record:
-    """Raises: ValueError for a file that is no record, or of another schema."""
+    """Raises: ValueError for a file that is no record, of another schema version, or not as `schema.json` has it: names the
+    key."""
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text(), parse_constant=str)           # NaN and Infinity become strings: no numbers
     except ValueError as error:
         raise ValueError(f"{path} is no record ({error}); delete it, or name another results folder with --out") from None
     schema = record.get("schema") if isinstance(record, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path} has schema {schema!r}; this version reads and writes {SCHEMA!r}. Name another results folder "
                          "with --out, or move the old one away")
+    if wrong := jsonschema.exceptions.best_match(_validator().iter_errors(record)):
+        where = "the record" if wrong.json_path == "$" else wrong.json_path.removeprefix("$.")
+        raise ValueError(f"{path}: {where}: {wrong.message}. benchmarks/schema.json says what a record holds; the harness that "
+                         "wrote it, or a hand since, did not follow it")
     return record
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(json.loads((Path(__file__).parent / "schema.json").read_text()))
 
 
 def read_all(folder: Path) -> list[Record]:

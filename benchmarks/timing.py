@@ -1,8 +1,9 @@
 """Timing and memory, measured so that the numbers mean something.
 
-A call is repeated in blocks long enough for the clock, after a warm-up; what is reported is the median of the blocks and
-their interquartile range. On a GPU every block ends when the device is done. The load average stands in every record: on a
-machine that does other work the range is wide and the median is not to be trusted either.
+A call is repeated in blocks, after a warm-up; what is reported is the median of the blocks and their interquartile range. On a
+CPU blocks are shorter than a scheduler's slice, so that on a machine that does other work most of them are undisturbed, and so
+is their median. On a GPU they are longer, as each ends when the device is done. How long the process waited for a core
+meanwhile is kept. Two calls are compared in interleaved pairs of blocks: one after the other, a burst hits one of them.
 """
 
 import contextlib
@@ -14,43 +15,117 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from scipy import stats
 
-BLOCKS, BLOCK_SECONDS, WARM_UP_SECONDS = 9, 0.04, 0.08
+SECONDS = 0.3                                               # of blocks altogether, and as many as
+LEAST = 11
+BLOCK_SECONDS = {"cpu": 0.002, "cuda": 0.02}
+BEARABLE = 0.05                                             # share of the time in which other work may hold the cores
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: median over blocks and interquartile range."""
+    """Seconds of one call: median over blocks and interquartile range. busy: the machine had other work; None: unknown."""
 
     median: float
     iqr: float
+    busy: bool | None
 
     def rate(self, n: int) -> tuple[float, float]:
         """Examples a second, and their interquartile range, where a call handles n."""
         return n / self.median, n * self.iqr / self.median**2
 
 
-def measure(call: Callable[[], object], device: torch.device) -> Timing:
-    """Time a call; it is made at least BLOCKS + 1 times."""
-    calls, spent = 0, 0.0
-    while calls == 0 or spent < WARM_UP_SECONDS:
+@dataclass(frozen=True)
+class Ratio:
+    """Seconds of one call over those of another: median over pairs of blocks, its 95% interval, the pairs' range."""
+
+    median: float
+    low: float
+    high: float
+    iqr: float
+    busy: bool | None
+
+
+class Waiting:
+    """The time that this process stands ready to run and other work has the cores, from when this is made."""
+
+    def __init__(self) -> None:
+        self.began, self.waited = time.perf_counter(), _waited()
+
+    @property
+    def share(self) -> float | None:
+        """Of the time since, summed over threads; None where the system does not say."""
+        now = _waited()
+        if self.waited is None or now is None:
+            return None
+        return (now - self.waited) / (time.perf_counter() - self.began)
+
+    @property
+    def busy(self) -> bool | None:
+        """Whether what was timed meanwhile is not to be trusted."""
+        share = self.share
+        return None if share is None else share > BEARABLE
+
+
+def measure(call: Callable[[], object], device: torch.device, seconds: float = SECONDS) -> Timing:
+    """Time a call for so many seconds; it is made at least LEAST + 1 times."""
+    times, waiting = _calls(call, device), Waiting()
+    blocks: list[float] = []
+    while len(blocks) < LEAST or times * sum(blocks) < seconds:
+        blocks.append(_block(call, times, device))
+    low, median, high = statistics.quantiles(blocks, n=4)
+    return Timing(median, high - low, waiting.busy)
+
+
+def in_pairs(first: Callable[[], object], second: Callable[[], object], device: torch.device,
+             seconds: float = SECONDS) -> Ratio:
+    """Seconds of `first` / seconds of `second`, from blocks that take turns: what slows the machine down slows both down.
+
+    The interval is that of a median, by order statistics: no distribution is assumed.  Source: Conover 1999, section 3.2.
+    """
+    calls = first, second
+    times, waiting = [_calls(call, device) for call in calls], Waiting()
+    ratios: list[float] = []
+    spent = 0.0
+    while len(ratios) < LEAST or spent < seconds:
+        order = (0, 1) if len(ratios) % 2 else (1, 0)
+        taken = {i: _block(calls[i], times[i], device) for i in order}
+        spent += taken[0] * times[0] + taken[1] * times[1]
+        ratios.append(taken[0] / taken[1])
+    low, median, high = statistics.quantiles(ratios, n=4)
+    interval: Any = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
+    return Ratio(median, float(interval.low), float(interval.high), high - low, waiting.busy)
+
+
+def _calls(call: Callable[[], object], device: torch.device) -> int:
+    """How many calls a block has, after a warm-up of ten blocks."""
+    calls, spent, block = 0, 0.0, BLOCK_SECONDS[device.type]
+    while calls == 0 or spent < 10 * block:
         spent += _block(call, 1, device)
         calls += 1
-    per_block = max(1, round(BLOCK_SECONDS * calls / spent))
-    seconds = [_block(call, per_block, device) / per_block for _ in range(BLOCKS)]
-    low, median, high = statistics.quantiles(seconds, n=4)
-    return Timing(median, high - low)
+    return max(1, round(block * calls / spent))
 
 
 def _block(call: Callable[[], object], times: int, device: torch.device) -> float:
+    """Seconds of one call, the mean of so many."""
     synchronise(device)
     began = time.perf_counter()
     for _ in range(times):
         call()
     synchronise(device)
-    return time.perf_counter() - began
+    return (time.perf_counter() - began) / times
+
+
+def _waited() -> float | None:
+    """Seconds that the threads of this process have waited for a core: the second number of schedstat, which Linux keeps."""
+    try:
+        return sum(int(path.read_text().split()[1]) for path in Path("/proc/self/task").glob("*/schedstat")) / 1e9 or None
+    except (OSError, ValueError, IndexError):               # another system, or a thread that has just ended
+        return None
 
 
 def synchronise(device: torch.device) -> None:

@@ -13,8 +13,8 @@ def test_help_does_not_wait_for_torch() -> None:
     code = "import sys; sys.argv = ['zoo', '--help']\ntry:\n import zoo.cli; zoo.cli.main()\nexcept SystemExit: pass\n"
     code += "assert 'torch' not in sys.modules and 'matplotlib' not in sys.modules"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert all(command in shown for command in ("list", "show", "train", "sample", "reconstruct", "traverse", "map",
-                                                   "explore"))
+    commands = ("list", "show", "train", "sample", "reconstruct", "traverse", "interpolate", "map", "explore")
+    assert all(command in shown for command in commands)
 
 
 def test_list_and_show_speak_to_people_and_to_scripts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,8 +52,11 @@ def test_train_then_look(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", str(run), "-n", "4", "--label", "3", "--png", str(tmp_path / "threes.png")]) == 0
     assert main(["reconstruct", str(run), "-n", "4"]) == 0
     assert main(["traverse", str(run), "-n", "2"]) == 0
+    assert main(["interpolate", str(run), "-n", "3"]) == 0 and main(["interpolate", str(run), "-n", "1", "--label", "3"]) == 0
     assert main(["map", str(run)]) == 0
-    pictures = [tmp_path / "threes.png", *(run / f"{n}.png" for n in ("samples", "reconstructions", "traversal", "map"))]
+    assert main(["map", str(run), "--dims", "3", "--png", str(tmp_path / "space.png")]) == 0
+    drawn = ("samples", "reconstructions", "traversal", "interpolations", "map")
+    pictures = [tmp_path / "threes.png", tmp_path / "space.png", *(run / f"{n}.png" for n in drawn)]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     assert main(["sample", str(run), "--label", "11"]) == 2 and "0 .. 9" in capsys.readouterr().err
 
@@ -68,8 +71,9 @@ def test_text_is_written_as_text(tmp_path, capsys: pytest.CaptureFixture[str]) -
     assert set(drawn) <= set(poem.read_text())
 
 
-def test_a_model_with_a_latent_a_step_has_a_map_and_no_traversal(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_with_a_latent_a_step_has_maps_and_no_walks(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "r")
     assert main(["train", "vrnn", "--data", "digit_rows", "--steps", "2", "--set", "hidden=8", "--out", out]) == 0
     assert main(["map", out]) == 0
-    assert main(["traverse", out]) == 2 and "no one code to move" in capsys.readouterr().err
+    for walk in ("traverse", "interpolate"):
+        assert main([walk, out]) == 2 and "no one code to move" in capsys.readouterr().err

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from support import fit, perturbed, small, weights, without_time
 
 import zoo
-from tests.support import fit, perturbed, small, weights, without_time
 from zoo.store import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +76,7 @@ LONG_RUN = """
 import sys, torch, zoo
 sys.path.insert(0, {root!r})
 torch.set_num_threads(1)
-from tests.support import dataset, small
+from support import dataset, small
 zoo.fit(small("vae", "binary"), dataset("binary"), steps={steps}, batch_size=8, checkpoint_every=5, evaluate_every=50,
         out={out!r}, progress=False, tensorboard=False)
 """

@@ -5,10 +5,10 @@ import json
 import pytest
 import torch
 from safetensors.torch import save_file
+from support import examples, perturbed, small
 from torch import nn
 
 import zoo
-from tests.support import examples, perturbed, small
 from zoo.noise import Generated
 from zoo.store import read_tensors, write_atomically, write_tensors
 

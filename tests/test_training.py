@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import LOCAL, SPECS, dataset, fit, perturbed, small, weights
 
 import zoo
-from tests.support import LOCAL, SPECS, dataset, fit, perturbed, small, weights
 from zoo.noise import fold, keyed
 from zoo.training import DivergenceError, Recipe, Run, mean_elbo
 

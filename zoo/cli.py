@@ -1,4 +1,7 @@
-"""`zoo list | show | train | sample | reconstruct | traverse | map | explore`. torch is imported inside the commands."""
+"""`zoo list | show | train | sample | reconstruct | traverse | interpolate | map | explore`.
+
+torch is imported inside the commands: help is quick.
+"""
 
 import argparse
 import ast
@@ -10,8 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .data import Dataset
-    from .variant import Contract
+    from .variant import Batch, Contract
+
+STEPS = 9                                                   # of a walk through latent space: columns of its picture
 
 EXAMPLES = """examples:
   zoo list                                              the variants, one line each
@@ -19,10 +26,12 @@ EXAMPLES = """examples:
   zoo show beta_vae                                     formula, source, settings
   zoo train vae --data digits --out runs/vae            train, and write pictures
   zoo train beta_vae --data mnist:dynamic --data-root DIR --set beta=2 --set latent_dim=10 --epochs 30
+  zoo train miwae --data digits+missing=0.5             half of the pixels hidden; +without=3: no threes to train on
   zoo sample runs/vae -n 64                             new examples -> runs/vae/samples.png
   zoo reconstruct runs/vae                              originals with their reconstructions
   zoo traverse runs/vae                                 a row for each latent, moved from -3 to 3
-  zoo map runs/vae                                      the test set's codes in the plane
+  zoo interpolate runs/vae                              from one test example's code to the next one's
+  zoo map runs/vae --dims 3                             the test set's codes in space; in the plane without --dims
   zoo explore runs/vae                                  a page with sliders that decodes as they move
 """
 
@@ -68,7 +77,8 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("train", train, "train a variant on a data set and write checkpoints, log and pictures")
     p.add_argument("name")
-    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH")
+    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH; "
+                   "with +without=CLASS, +missing=SHARE or +missing=half if wanted")
     p.add_argument("--data-root", help="the data folder; else $ZOO_DATA, else ./data")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                    help="a setting of the variant (zoo show NAME); repeatable")
@@ -90,18 +100,21 @@ def parser() -> argparse.ArgumentParser:
 
     for name, run, help in (("sample", sample, "draw new examples"), ("reconstruct", reconstruct, "reconstruct test examples"),
                             ("traverse", traverse, "move one latent at a time from -3 to 3"),
-                            ("map", map_, "the test set's codes in the plane")):
+                            ("interpolate", interpolate, "walk between the codes of test examples"),
+                            ("map", map_, "the test set's codes in the plane or in space")):
         p = command(name, run, help + ", as PNG")
         p.add_argument("checkpoint", type=Path, help="a run's folder or its model.safetensors")
         p.add_argument("--png", type=Path, help="where to (default: beside the checkpoint)")
-        if name in ("reconstruct", "map"):
+        if name in ("reconstruct", "interpolate", "map"):
             p.add_argument("--data", help="data set (default: the one trained on)")
             p.add_argument("--data-root", help="the data folder; else the one trained with, $ZOO_DATA, ./data")
-        if name != "map":
-            latents = name == "traverse"
-            p.add_argument("-n", type=int, default=10 if latents else 40, help="latents" if latents else "examples")
+        if name == "map":
+            p.add_argument("--dims", type=int, choices=[2, 3], default=2)
+        else:
+            n = {"traverse": 10, "interpolate": 6}.get(name, 40)
+            p.add_argument("-n", type=int, default=n, help="latents" if name == "traverse" else "examples")
             p.add_argument("--seed", type=int, default=0)
-        if name in ("sample", "traverse"):
+        if name in ("sample", "traverse", "interpolate"):
             p.add_argument("--label", type=int, help="the label to condition on, for conditional models")
 
     p = command("explore", explore, "a local page with a slider for each latent, which decodes as they move")
@@ -120,6 +133,8 @@ def list_(args: argparse.Namespace) -> None:
     if args.data:
         names = zoo.list_datasets(args.pattern)
         print(json.dumps(names) if args.json else "\n".join(names))
+        if not args.json:
+            print("and each with +without=CLASS (not trained on), +missing=SHARE or +missing=half (hidden)", file=sys.stderr)
         return
     entries = [zoo.entry(n) for n in zoo.list_variants(args.pattern)]
     if args.json:
@@ -189,19 +204,29 @@ def reconstruct(args: argparse.Namespace) -> None:
 def traverse(args: argparse.Namespace) -> None:
     import torch
 
-    from . import pictures
-    model, steps = _open(args.checkpoint), 9
-    n = min(args.n, model.latent_dim)
+    from . import latent, pictures
+    model = _open(args.checkpoint)
+    n, label = min(args.n, model.latent_dim), args.label
     start = torch.zeros(1, model.latent_dim)                # the prior's centre, where no data are known
     if _run(args.checkpoint):
-        start = model.encode(_data(args).test.batch(slice(args.seed, args.seed + 1)))
-    if start.dim() == 3:
-        raise ValueError(f"{model.name} has a latent at every step: there is no one code to move; see `zoo sample`")
-    z = start.repeat(n, steps, 1)
-    for i in range(n):
-        z[i, :, i] = torch.linspace(-3, 3, steps)
-    x = model.decode(z.flatten(0, 1), _label(model, args.label, n * steps))
-    pictures.grid(x, model.spec, steps).save(_target(args, "traversal.png"))
+        batch = _data(args).test.batch(slice(args.seed, args.seed + 1))
+        start = _codes(model, batch)
+        if label is None and batch.label is not None:
+            label = int(batch.label)
+    z = latent.traversal(start[0], torch.arange(n), torch.linspace(-3, 3, STEPS).expand(n, -1))
+    x = model.decode(z, _label(model, label, len(z)))
+    pictures.grid(x, model.spec, STEPS).save(_target(args, "traversal.png"))
+
+
+def interpolate(args: argparse.Namespace) -> None:
+    from . import latent, pictures
+    model, data = _open(args.checkpoint), _data(args)
+    batch = data.test.batch(slice(args.seed, args.seed + args.n), _noise(args.seed))
+    z = latent.interpolation(_codes(model, batch), STEPS)
+    label = _label(model, args.label, len(z))
+    if args.label is None and batch.label is not None:      # a row keeps the label of the example that it begins with
+        label = batch.label.repeat_interleave(STEPS)
+    pictures.grid(model.decode(z, label), model.spec, STEPS).save(_target(args, "interpolations.png"))
 
 
 def map_(args: argparse.Namespace) -> None:
@@ -218,7 +243,7 @@ def map_(args: argparse.Namespace) -> None:
             inside = batch.inside(z.shape[1])
             z = within(z, batch.lengths).sum(1) / inside.sum(1, keepdim=True)
         codes.append(z)
-    pictures.latent_map(torch.cat(codes), data.test.label).savefig(_target(args, "map.png"))
+    pictures.latent_map(torch.cat(codes), data.test.label, args.dims).savefig(_target(args, "map.png"))
 
 
 def explore(args: argparse.Namespace) -> None:
@@ -261,6 +286,14 @@ def _data(args: argparse.Namespace) -> "Dataset":
     if name is None:
         raise ValueError(f"no run.json beside {args.checkpoint} says which data it was trained on: name them with --data")
     return zoo.load_dataset(name, root)
+
+
+def _codes(model: "Contract", batch: "Batch") -> "Tensor":
+    """Posterior means (B,D).  Raises: ValueError where there is a latent a step."""
+    z = model.encode(batch)
+    if z.dim() == 3:
+        raise ValueError(f"{model.name} has a latent at every step: there is no one code to move; see `zoo sample`")
+    return z
 
 
 def _label(model: "Contract", label: int | None, n: int) -> Any:

@@ -26,5 +26,6 @@ from .store import save as save
 from .training import fit as fit
 from .variant import Batch as Batch
 from .variant import Contract as Contract
+from .variant import Joint as Joint
 from .variant import Terms as Terms
 from .variant import Variant as Variant

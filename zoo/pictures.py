@@ -5,11 +5,12 @@ bottom), other examples as rows.
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from .latent import principal
 from .spec import DataSpec
 
 if TYPE_CHECKING:                                           # imported where they are used: `import zoo` must not wait
@@ -56,30 +57,29 @@ def limits(x: Tensor, spec: DataSpec) -> tuple[float, float]:
     return (float(x.min()), float(x.max())) if spec.kind == "real" else (0.0, 1.0)
 
 
-def latent_map(codes: Tensor, label: Tensor | None = None) -> "Figure":
-    """Codes (N,D) in the plane, coloured by label: as they are where D <= 2, else their first two principal components."""
+def latent_map(codes: Tensor, label: Tensor | None = None, dims: int = 2) -> "Figure":
+    """Codes (N,D) in the plane, or with dims=3 in space, coloured by label: as they are where D <= dims, else their first
+    principal components."""
     from matplotlib.figure import Figure
     codes, title = codes.detach().double().cpu(), "codes"
-    if codes.shape[1] > 2:
-        centred = codes - codes.mean(0)
-        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
-        axes = axes * axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()     # a sign that rounding cannot flip
-        share = float(singular[:2].square().sum() / singular.square().sum().clamp_min(1e-30))
-        title = f"codes: first two of {codes.shape[1]} principal axes, {share:.0%} of the variance"
-        codes = centred @ axes[:2].T
-    plane = torch.zeros(len(codes), 2)
-    plane[:, :codes.shape[1]] = codes
+    if codes.shape[1] > dims:
+        total = codes.shape[1]
+        codes, share = principal(codes, dims)
+        title = f"codes: first {dims} of {total} principal axes, {share:.0%} of the variance"
+    points = torch.zeros(dims, len(codes))
+    points[:codes.shape[1]] = codes.T
     figure = Figure(figsize=(4.2, 4.2), dpi=90, layout="constrained")
-    axes_ = figure.subplots()
+    axes: Any = figure.add_subplot(projection="3d" if dims == 3 else None)
+    flat = {"depthshade": False} if dims == 3 else {}       # else depth mixes the labels' colours with the background
     if label is None:
-        axes_.scatter(plane[:, 0], plane[:, 1], s=5, linewidths=0, alpha=0.7)
+        axes.scatter(*points, s=5, linewidths=0, alpha=0.7)
     else:
         few = int(label.max()) < 10
-        dots = axes_.scatter(plane[:, 0], plane[:, 1], s=6, c=label.cpu(), cmap="tab10" if few else "turbo", linewidths=0,
-                             alpha=0.8)
+        dots = axes.scatter(*points, s=6, c=label.cpu(), cmap="tab10" if few else "turbo", linewidths=0, alpha=0.8,
+                            **flat)
         if few:
-            axes_.legend(*dots.legend_elements(), fontsize=7, ncols=5, frameon=False, loc="upper center",
-                         bbox_to_anchor=(0.5, -0.06), handletextpad=0)
-    axes_.set_title(title, fontsize=8)
-    axes_.tick_params(labelsize=7)
+            axes.legend(*dots.legend_elements(), fontsize=7, ncols=5, frameon=False, loc="upper center",
+                        bbox_to_anchor=(0.5, -0.06), handletextpad=0)
+    axes.set_title(title, fontsize=8)
+    axes.tick_params(labelsize=7)
     return figure

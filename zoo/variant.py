@@ -5,6 +5,7 @@ Letters: B batch, K samples, D latent dimensions, G groups of latents (dimension
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -103,6 +104,20 @@ class Terms:
         return replace(self, kl=weight * self.kl, log_w=weight * (self.log_w + self.nll) - self.nll)
 
 
+@dataclass(frozen=True)
+class Joint:
+    """p(x, z) of a batch, for inference by other means than the model's own q. Log-densities are (K,B), in nats."""
+
+    batch: Batch                                            # x is zero where missing or past the end
+    prior: Prior
+    likelihood: Callable[[Tensor], Likelihood]              # of z (K,B,D)
+
+    def log_likelihood(self, z: Tensor) -> Tensor:
+        """log p(x|z)"""
+        assert self.batch.x is not None
+        return self.likelihood(z).log_prob(self.batch.x, self.batch.mask)
+
+
 class Contract(nn.Module, ABC):
     """What the trainer, the harness and the battery rely on, whichever assembly is below. Builds no nets."""
 
@@ -118,6 +133,10 @@ class Contract(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Batch, k: int | None = None, noise: Noise | None = None) -> Terms: ...
+
+    def joint(self, batch: Batch) -> Joint | None:
+        """p(x, z) for any z (K,B,D); None where z is not drawn at once."""
+        return None
 
     def adversary_loss(self, terms: Terms, noise: Noise) -> Tensor | None:
         """What a critic, kept in `self.adversary`, minimises; only its parameters follow it, and only they do not follow
@@ -207,12 +226,17 @@ class Variant(Contract):
     @final  # type: ignore[misc]
     def forward(self, batch: Batch, k: int | None = None, noise: Noise | None = None) -> Terms:
         self.spec.check_form(batch)
-        visible, prior = batch.visible, self.prior(batch.given)
-        assert visible.x is not None
-        q = self.posterior(visible)
-        z, kl, log_q = q.draw(prior, self.train_samples if k is None else k, noise or Default(visible.x.device))
-        log_px = self.likelihood(z, batch.given).log_prob(visible.x, batch.mask)
-        return Terms(batch, z, q, -log_px, kl, log_px + prior.log_prob(z) - log_q)
+        p = self.joint(batch)
+        assert p.batch.x is not None
+        q = self.posterior(p.batch)
+        z, kl, log_q = q.draw(p.prior, self.train_samples if k is None else k, noise or Default(p.batch.x.device))
+        log_px = p.log_likelihood(z)
+        return Terms(batch, z, q, -log_px, kl, log_px + p.prior.log_prob(z) - log_q)
+
+    @final
+    def joint(self, batch: Batch) -> Joint:
+        given = batch.given
+        return Joint(batch.visible, self.prior(given), lambda z: self.likelihood(z, given))
 
     @final
     @torch.no_grad()

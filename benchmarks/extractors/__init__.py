@@ -1,4 +1,4 @@
-"""Feature spaces for the Fréchet distance, by name. Weights are files with a SHA-256; none is ever trained when it is used.
+"""Feature spaces, by name, to compare samples with data in. Weights are files with a SHA-256; none is ever trained when used.
 
     digits8-v1, mnist28-v1     the last hidden layer of a small classifier (see train.py), for 8x8 digits and for MNIST
     random_projection          64 rectified random projections, for any data; no weights, the same everywhere
@@ -40,6 +40,11 @@ def card(name: str) -> dict[str, Any]:
     if name not in names():
         raise LookupError(f"unknown extractor {name!r}{nearest(name, names())}")
     return PROJECTION if name == "random_projection" else json.loads((FOLDER / f"{name}.json").read_text())
+
+
+def classifies(name: str) -> bool:
+    """Whether `classifier` has it.  Raises: as `card`."""
+    return "accuracy" in card(name)
 
 
 @cache

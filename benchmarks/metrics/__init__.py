@@ -13,6 +13,7 @@ import importlib
 import inspect
 import math
 import pkgutil
+import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -21,22 +22,17 @@ from torch import Tensor
 from zoo.registry import Registry, nearest
 
 from ..context import Context
+from ..needs import IMPLIED, NEEDS
 
 BETTER = ("higher", "lower", "none")
 GROUPS = ("likelihood", "distribution", "reconstruction", "latent space", "disentanglement", "application", "cost")
-NEEDS: dict[str, tuple[str, Callable[[Context], bool]]] = {
-    "bound": ("a model whose terms bound log p(x)", lambda c: c.model.entry.bound != "none"),
-    "steps": ("sequences", lambda c: c.data.spec.sequence),
-    "discrete": ("discrete data", lambda c: c.data.spec.discrete),
-    "oracle": ("data whose log-likelihood is known", lambda c: c.data.log_likelihood is not None),
-}
 
 
 @dataclass(frozen=True)
 class Measured:
     """A value and, where there are any: its standard error over `n` examples; the interquartile range of a timing; the
-    Monte-Carlo error `mc`, the standard error over the noise that was drawn; and `items`, its values (n,) for single test
-    examples, in the split's order, which are kept for comparisons in pairs."""
+    Monte-Carlo error `mc`, the standard error over the noise that was drawn; `items`, its values (n,) for single test examples,
+    in the split's order, which are kept for comparisons in pairs; and of a timing, whether the machine was `busy`."""
 
     value: float
     stderr: float | None = None
@@ -44,6 +40,14 @@ class Measured:
     iqr: float | None = None
     mc: float | None = None
     items: Tensor | None = None
+    busy: bool | None = None
+
+    @classmethod
+    def mean(cls, repetitions: Iterable[float], n: int) -> "Measured":
+        """Over repetitions that draw their own noise; `mc` is the standard error over them."""
+        values = list(repetitions)
+        mc = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+        return cls(statistics.fmean(values), n=n, mc=mc)
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,8 @@ METRICS: Registry[Metric] = Registry("metric")
 
 def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str] = (), label: str | None = None,
            version: int = 1) -> Callable[[Measure], Measure]:
-    """Decorator: enter a metric. It is absent from the record of a trial that lacks one of its `needs`.
+    """Decorator: enter a metric. It is absent from the record of a trial that lacks one of its `needs`, or of
+    those that its group implies.
 
     Raises: ValueError for a taken name, an unknown direction, group or need, or a missing docstring.
     """
@@ -88,7 +93,8 @@ def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str
     def enter(measure: Measure) -> Measure:
         if not measure.__doc__:
             raise ValueError(f"{name}: say in a docstring what it measures, its formula and its source")
-        METRICS.add(name, Metric(name, unit, better, group, label or name, tuple(needs), version, measure))
+        METRICS.add(name, Metric(name, unit, better, group, label or name, (*needs, *IMPLIED.get(group, ())),
+                                  version, measure))
         return measure
     return enter
 

@@ -1,4 +1,6 @@
-"""The evidence lower bound."""
+"""The evidence lower bound and its two terms."""
+
+from torch import Tensor
 
 from ..context import Context, mean_and_error
 from . import Measured, metric
@@ -13,8 +15,29 @@ def elbo(context: Context) -> Measured:
     Read from `Terms`: no beta, capacity or warm-up of a training objective is in it. The standard error is over examples.
     Source: Kingma & Welling 2014, eq. 3.
     """
-    value, stderr = mean_and_error(context.elbo)
-    return Measured(value, stderr, len(context.elbo), items=context.elbo)
+    return _mean(context.elbo)
+
+
+@metric("distortion", unit="nats", better="none", group="likelihood", needs=["bound"])
+def distortion(context: Context) -> Measured:
+    """How badly x is told from its code, nats per example: the ELBO is -(distortion + rate).
+
+        D = 1/N sum_x E_q(z|x) [-log p(x|z)]        in the same pass as `elbo`
+
+    Source: Alemi et al. 2018, section 2: H - D <= I(x;z) <= R.
+    """
+    return _mean(context.elbo_terms[0])
+
+
+@metric("rate", unit="nats", better="none", group="likelihood", needs=["bound"])
+def rate(context: Context) -> Measured:
+    """What the code costs, nats per example: near 0 where it is ignored (posterior collapse).
+
+        R = 1/N sum_x KL(q(z|x) || p(z))        in the same pass as `elbo`; closed form where there is one
+
+    Source: Alemi et al. 2018, section 2, with the model's own prior for m(z).
+    """
+    return _mean(context.elbo_terms[1])
 
 
 @metric("elbo_per_step", unit="nats/step", better="higher", group="likelihood", needs=["bound", "steps"])
@@ -26,3 +49,8 @@ def elbo_per_step(context: Context) -> Measured:
     """
     value, stderr = mean_and_error(context.elbo, context.steps)
     return Measured(value, stderr, len(context.elbo))
+
+
+def _mean(items: Tensor) -> Measured:
+    value, stderr = mean_and_error(items)
+    return Measured(value, stderr, len(items), items=items)

@@ -4,7 +4,7 @@ from ..context import Context
 from . import Measured, metric
 
 
-@metric("peak_memory", unit="bytes", better="lower", group="cost")
+@metric("peak_memory", unit="bytes", better="lower", group="cost", needs=["trained"])
 def peak_memory(context: Context) -> Measured:
     """The most memory held while the model was trained.
 

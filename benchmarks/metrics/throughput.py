@@ -1,49 +1,108 @@
-"""Examples a second: training, encoding, sampling."""
+"""Examples a second: training, encoding, decoding, sampling. At the suite's batch size, at its `batch_sizes`, and at best."""
 
 import copy
+from collections.abc import Callable
 
 import torch
+
+import zoo
 
 from .. import timing
 from ..context import SAMPLES, SHOWN, Context
 from ..train_step import train_step
+from ..yardstick import yardstick_step
 from . import Measured, metric
 
+SECONDS = 0.06                                              # for each of two dozen timings of a model
+PAYS = 1.05                                                 # what a batch twice as large must gain
 
-@metric("train_throughput", unit="examples/s", better="higher", group="cost")
-def train_throughput(context: Context) -> Measured:
-    """Training examples a second: `zoo.fit`'s own steps, at the suite's batch size, on a copy of the model; data resident.
 
-    Median over blocks and interquartile range, after a warm-up; evaluation, checkpoints and logging are not in it.
+@metric("train_throughput", unit="examples/s", better="higher", group="cost", needs=["trained"])
+def train_throughput(context: Context) -> dict[str, Measured]:
+    """Training examples a second: `zoo.fit`'s own steps on a copy of the model, data resident.
+
+    At the suite's batch size; `_<B>`: at batch size B; `_best`: the highest of these and of what doubling the largest batch
+    gains, until it does not pay (5%) or memory bounds it. Sizes above the training split's are left out. Median over blocks
+    and interquartile range, after a warm-up; evaluation, checkpoints and logging are not in it.
     Source: benchmarks/timing.py.
     """
-    b = context.budget
-    step = train_step(copy.deepcopy(context.model), context.data, batch_size=b.batch_size, ema=b.ema, precision=b.precision)
-    return _rate(timing.measure(step, context.device), min(b.batch_size, len(context.data.train)))
+    return _rates("train_throughput", context, lambda n: _step(context, n), len(context.data.train))
 
 
-@metric("encode_throughput", unit="examples/s", better="higher", group="cost")
-def encode_throughput(context: Context) -> Measured:
-    """Test examples encoded to posterior means in a second, in batches of the training's size; the data's check included.
+@metric("encode_throughput", unit="examples/s", better="higher", group="cost", needs=["latents"])
+def encode_throughput(context: Context) -> dict[str, Measured]:
+    """Test examples encoded to posterior means in a second, the data's check included; batch sizes as in `train_throughput`.
+
+    Batches larger than the test split hold it several times. Source: benchmarks/timing.py.
+    """
+    def prepared(n: int) -> Callable[[], object]:
+        batch = _examples(context, n)
+        return lambda: context.model.encode(batch)
+    return _rates("encode_throughput", context, prepared)
+
+
+@metric("decode_throughput", unit="examples/s", better="higher", group="cost", needs=["decoder"])
+def decode_throughput(context: Context) -> dict[str, Measured]:
+    """Codes of test examples decoded to means of p(x|z) in a second; batch sizes as in `train_throughput`.
 
     Source: benchmarks/timing.py.
     """
-    batch = context.test.batch(slice(0, context.budget.batch_size), context.noise(SHOWN))
-    n = min(context.budget.batch_size, len(context.test))
-    return _rate(timing.measure(lambda: context.model.encode(batch), context.device), n)
+    def prepared(n: int) -> Callable[[], object]:
+        batch = _examples(context, n)
+        z = context.model.encode(batch)
+        return lambda: context.model.decode(z, batch.label, batch.lengths)
+    return _rates("decode_throughput", context, prepared)
 
 
 @metric("sample_throughput", unit="examples/s", better="higher", group="cost")
-def sample_throughput(context: Context) -> Measured:
-    """New examples in a second, in batches of the training's size; sequences of full length, free running.
+def sample_throughput(context: Context) -> dict[str, Measured]:
+    """New examples in a second, sequences of full length and free running; batch sizes as in `train_throughput`.
 
     Source: benchmarks/timing.py.
     """
-    n = context.budget.batch_size
-    with torch.no_grad():
-        return _rate(timing.measure(lambda: context.model.sample(n, noise=context.noise(SAMPLES)), context.device), n)
+    return _rates("sample_throughput", context, lambda n: lambda: context.model.sample(n, noise=context.noise(SAMPLES)))
 
 
-def _rate(seconds: timing.Timing, n: int) -> Measured:
-    value, iqr = seconds.rate(n)
-    return Measured(value, iqr=iqr)
+@metric("relative_train_speed", unit="ratio", better="higher", group="cost", needs=["trained"])
+def relative_train_speed(context: Context) -> Measured:
+    """Seconds of the yardstick's training step / seconds of the model's, at the suite's batch size: what may be compared
+    across machines.
+
+    Median over interleaved pairs of blocks, and their interquartile range. The yardstick is a plain auto-encoder,
+    784-400-20-400-784, whatever the data. Source: benchmarks/yardstick.py, benchmarks/timing.py.
+    """
+    n = min(context.budget.batch_size, len(context.data.train))
+    ratio = timing.in_pairs(yardstick_step(n, context.device), _step(context, n), context.device)
+    return Measured(ratio.median, iqr=ratio.iqr, busy=ratio.busy)
+
+
+def _step(context: Context, n: int) -> Callable[[], None]:
+    return train_step(copy.deepcopy(context.model), context.data, batch_size=n, ema=context.budget.ema,
+                      precision=context.budget.precision)
+
+
+def _examples(context: Context, n: int) -> zoo.Batch:
+    return context.test.batch(torch.arange(n, device=context.device) % len(context.test), context.noise(SHOWN))
+
+
+def _rates(name: str, context: Context, prepared: Callable[[int], Callable[[], object]],
+           limit: int | None = None) -> dict[str, Measured]:
+    """Rates by label. `prepared(n)` is the call to time at batch size n; `limit`, the largest."""
+    def rate(n: int) -> Measured:
+        with torch.set_grad_enabled(name == "train_throughput"):
+            seconds = timing.measure(prepared(n), context.device, SECONDS)
+        value, iqr = seconds.rate(n)
+        return Measured(value, iqr=iqr, busy=seconds.busy)
+
+    own = min(context.budget.batch_size, limit or context.budget.batch_size)
+    sizes = [n for n in context.evaluation.batch_sizes if limit is None or n <= limit]
+    by_size = {n: rate(n) for n in dict.fromkeys([own, *sizes])}
+    most = min(context.rows, limit or context.rows)
+    n = max(by_size)
+    while 2 * n <= most:
+        by_size[2 * n] = rate(2 * n)
+        if by_size[2 * n].value < PAYS * by_size[n].value:
+            break
+        n *= 2
+    best = max(by_size.values(), key=lambda m: m.value)
+    return {name: by_size[own], **{f"{name}_{n}": by_size[n] for n in sizes}, f"{name}_best": best}

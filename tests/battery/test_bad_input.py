@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from support import CASES, NAMES, SPECS, dataset, examples, kinds, small, take
 
 import zoo
-from tests.support import CASES, NAMES, SPECS, dataset, examples, kinds, small, take
 
 NOT_TOKENS = [c for c in CASES if SPECS[c[1]].kind != "tokens"]
 BOUNDED = [c for c in CASES if SPECS[c[1]].kind != "real"]

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support import CASES, SPECS, B, K, Recorded, examples, other, perturbed, small, with_x
 
 import zoo
-from tests.support import CASES, SPECS, B, K, Recorded, examples, other, perturbed, small, with_x
 from zoo.distributions import DiagonalGaussian
 
 T = 5

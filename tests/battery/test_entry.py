@@ -1,9 +1,9 @@
 """What is written about a variant, and what it refuses to be built from."""
 
 import pytest
+from support import NAMES, SPECS, examples, forms, kinds, small
 
 import zoo
-from tests.support import NAMES, SPECS, examples, forms, kinds, small
 from zoo.registry import BOUNDS, TAGS
 
 

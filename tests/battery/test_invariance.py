@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-
-import zoo
-from tests.support import (
+from support import (
     CASES,
     FORMS,
     NAMES,
@@ -21,6 +19,8 @@ from tests.support import (
     take,
     with_x,
 )
+
+import zoo
 from zoo.noise import Generated, Philox
 
 SEQUENCES = [c for c in CASES if "sequence" in zoo.entry(c[0]).tags]

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import pytest
 import torch
+from support import CASES, FORMS, NAMES, dataset, examples, form_id, kinds, perturbed, small
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
-from tests.support import CASES, FORMS, NAMES, dataset, examples, form_id, kinds, perturbed, small
 from zoo.noise import Philox, keyed
 from zoo.training import Recipe, Run
 

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support import CASES, FORMS, NAMES, B, examples, form_id, kinds, other, perturbed, small, with_x
 
 import zoo
-from tests.support import CASES, FORMS, NAMES, B, examples, form_id, kinds, other, perturbed, small, with_x
 from zoo.noise import Generated
 
 GLOBAL = [n for n in NAMES if not issubclass(zoo.entry(n).build, zoo.SequenceVariant)]      # one z for all of x

@@ -2,9 +2,7 @@
 
 import pytest
 import torch
-
-import zoo
-from tests.support import (
+from support import (
     CASES,
     FORMS,
     NAMES,
@@ -19,6 +17,8 @@ from tests.support import (
     small,
     standard_error,
 )
+
+import zoo
 from zoo.noise import Generated
 
 LATE = torch.tensor(1e6)                                    # a step after every schedule has ended

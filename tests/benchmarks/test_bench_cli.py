@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from benchmarks import record
+from benchmarks.baselines import BASELINES
 from benchmarks.cli import main
 from benchmarks.metrics import METRICS
 
@@ -25,6 +26,7 @@ def test_list(capsys):
     assert main(["list", "--json"]) == 0
     everything = json.loads(capsys.readouterr().out)
     assert {"quick", "mnist", "sequences"} <= everything["suites"].keys()
+    assert list(everything["baselines"]) == list(BASELINES)
     assert len(everything["metrics"]) == len(METRICS) and "random_projection" in everything["extractors"]
     assert all(name in printed for part in everything.values() for name in part)
 

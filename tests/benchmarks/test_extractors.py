@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from benchmarks import extractors
+from benchmarks import extractors, frechet
 from benchmarks.extractors.train import accuracy, shifted
 
 CLASSIFIERS = [name for name in extractors.names() if name != "random_projection"]
@@ -17,6 +18,47 @@ def test_the_digits_classifier_is_as_accurate_as_its_card_says(digits):
     assert card["data_sha256"] == digits.sha256
     assert accuracy(extractors.classifier("digits8-v1"), digits.test) == pytest.approx(card["accuracy"], abs=1e-4)
     assert card["accuracy"] > 0.98
+
+
+@pytest.fixture
+def mnist(real):
+    return real("mnist", "MNIST")
+
+
+def test_the_mnist_classifier_is_as_accurate_as_its_card_says(mnist):
+    card = extractors.card("mnist28-v1")
+    assert card["data_sha256"] == mnist.sha256
+    assert accuracy(extractors.classifier("mnist28-v1"), mnist.test) == pytest.approx(card["accuracy"], abs=1e-4)
+    assert card["accuracy"] > 0.99
+
+
+@pytest.mark.parametrize("name, expected", [("digits8-v1", 2.1376), ("mnist28-v1", 0.23931)])
+def test_the_distance_between_training_and_test_data(request, name, expected):
+    """Pinned: another value is another feature space, another data set, or another formula."""
+    data = request.getfixturevalue(extractors.card(name)["dataset"])
+    train, test = (extractors.load(name)(split.batch().x, None) for split in (data.train, data.test))
+    assert frechet.distance(test, train) == pytest.approx(expected, rel=1e-3)
+
+
+def blurred(x, sigma):
+    line = torch.exp(-0.5 * (torch.arange(-7, 8) / sigma) ** 2)
+    return F.conv2d(x, (line[:, None] * line / line.sum() ** 2)[None, None], padding=7)
+
+
+def test_the_distance_grows_with_noise_and_with_blur(digits):
+    """Every step is worse than the one before, and the first than the floor: clean test images."""
+    features = extractors.load("digits8-v1")
+    train, x = features(digits.train.batch().x, None), digits.test.batch().x
+    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    noisy = [(x + sd * noise).clamp(0, 1) for sd in (0, 0.1, 0.2, 0.3, 0.4, 0.6)]
+    soft = [x, *(blurred(x, sigma) for sigma in (0.4, 0.6, 0.8, 1.0, 1.5))]
+    for family in (noisy, soft):
+        found = [frechet.distance(features(worse, None), train) for worse in family]
+        assert found == sorted(found) and found[-1] > 10 * found[0]
+
+
+def test_a_classifier_is_known_as_one():
+    assert extractors.classifies("digits8-v1") and not extractors.classifies("random_projection")
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -1,6 +1,7 @@
 """The Fréchet distance against closed forms."""
 
 import pytest
+import scipy.linalg
 import torch
 
 from benchmarks import frechet
@@ -74,3 +75,74 @@ def test_symmetry():
 def test_features_that_do_not_fit_are_refused(shapes):
     with pytest.raises(ValueError, match="expected"):
         frechet.distance(*(torch.zeros(s) for s in shapes))
+
+
+def test_others_give_the_same_distance():
+    """scipy's general matrix square root, as pytorch-fid takes it; and torch-fidelity's eigenvalues of the product."""
+    from torch_fidelity import metric_fid
+
+    x, y = features(500, 12, 0), features(400, 12, 1) * 1.3
+    (m1, c1), (m2, c2) = frechet.moments(x), frechet.moments(y)
+    root = scipy.linalg.sqrtm((c1 @ c2).numpy())
+    by_scipy = float((m1 - m2).square().sum() + c1.trace() + c2.trace()) - 2 * float(root.trace().real)
+    statistics = [metric_fid.fid_features_to_statistics(v) for v in (x, y)]
+    by_fidelity = metric_fid.fid_statistics_to_metric(*statistics, verbose=False)[metric_fid.KEY_METRIC_FID]
+    assert frechet.distance(x, y) == pytest.approx(by_scipy, rel=1e-9)
+    assert frechet.distance(x, y) == pytest.approx(by_fidelity, rel=1e-9)
+    assert frechet.distance(x, y, known=(m2, c2)) == frechet.distance(x, y)
+
+
+def test_the_derivative_of_the_distance():
+    """The standard error's psi, against an infinitesimal jackknife: examples weighed by 1 +- h one at a time."""
+    x, (m2, c2) = features(30, 4, 0), frechet.moments(features(500, 4, 1) * 1.4)
+
+    def weighed(i, h):
+        weight = torch.full((30,), 1 / 30, dtype=torch.float64)
+        weight = weight * (1 - h)
+        weight[i] += h
+        mean = weight @ x
+        return frechet.from_moments(mean, torch.cov(x.mT, aweights=weight, correction=0) * 30 / 29, m2, c2)
+
+    psi = torch.stack([(weighed(i, 1e-5) - weighed(i, -1e-5)) / 2e-5 for i in range(30)])
+    assert frechet.standard_error(x, (m2, c2)) == pytest.approx(float(psi.std() / 30**0.5), rel=0.04)      # 30 / 29, twice
+
+
+SPREAD = torch.linspace(0.7, 1.6, 6, dtype=torch.float64)
+UNIT = torch.zeros(6, dtype=torch.float64), torch.eye(6, dtype=torch.float64)
+
+
+def repeated(n, spread):
+    """(100,4): distance, its standard error, extrapolated, its fit's error, of sets of n from N(0, spread^2) to N(0, 1)."""
+    rows = []
+    for seed in range(100):
+        x = torch.randn(n, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) * spread
+        distance = frechet.from_moments(*frechet.moments(x), *UNIT)
+        rows.append((distance, frechet.standard_error(x, UNIT), *frechet.extrapolated(x, UNIT)))
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def test_the_standard_error_is_the_deviation_over_sets():
+    distance, error, *_ = repeated(300, SPREAD).unbind(1)
+    assert float(error.mean()) == pytest.approx(float(distance.std()), rel=0.25)                         # 3.5 of its own errors
+
+
+@pytest.mark.parametrize("spread", [SPREAD, torch.ones(6, dtype=torch.float64)], ids=["different", "equal"])
+def test_the_extrapolated_distance_has_little_bias(spread):
+    """From N(0, s^2) to N(0, 1) it is sum (s - 1)^2; of equal distributions it falls below 0 about half the time."""
+    distance, error, limit, of_fit = repeated(300, spread).unbind(1)
+    truth = float((spread - 1).square().sum())
+    bias, left = float(distance.mean()) - truth, float(limit.mean()) - truth
+    assert bias > 3 * float(distance.std()) / 10
+    assert abs(left) < bias / 5 + 3 * float(limit.std()) / 10
+    assert 0.75 < float((error.square() + of_fit.square()).sqrt().mean() / limit.std()) < 2             # too large near 0
+    if truth == 0:
+        assert 0.2 < float((limit < 0).double().mean()) < 0.8
+
+
+def test_examples_that_are_all_the_same():
+    assert frechet.standard_error(torch.full((50, 6), 2.0), UNIT) == 0
+
+
+def test_too_few_examples_to_extrapolate_from():
+    with pytest.raises(ValueError, match="at least 90"):
+        frechet.extrapolated(features(89, 6), UNIT)

@@ -15,8 +15,8 @@ import zoo.training
 from benchmarks import harness, record, suite
 from benchmarks.cli import main
 
-KEYS = {"schema", "suite", "dataset", "variant", "seed", "settings", "budget", "evaluation", "status", "traceback", "metrics",
-        "env", "started", "seconds", "training", "curve", "data_sha256"}
+KEYS = {"schema", "suite", "dataset", "variant", "role", "seed", "settings", "budget", "evaluation", "status", "traceback",
+        "metrics", "env", "started", "seconds", "training", "curve", "data_sha256"}
 
 
 def run(tiny, *more):
@@ -33,7 +33,7 @@ def test_a_run_writes_records_and_a_report(tiny, capsys):
     _, out = tiny
     found = json.loads((out / "tiny/digits/vae/0-cpu.json").read_text())
     assert set(found) == KEYS and found["schema"] == record.SCHEMA and found["status"] == "ok"
-    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "group", "version", "stderr", "n", "iqr", "mc"}
+    assert set(found["metrics"]["elbo"]) == {"value", "unit", "better", "group", "version", "stderr", "n", "iqr", "mc", "busy"}
     assert found["metrics"]["elbo"]["n"] == 250 and found["metrics"]["elbo"]["unit"] == "nats"
     assert found["settings"]["latent_dim"] == 2 and found["budget"]["steps"] == 5 and found["seconds"] > 0
     assert found["curve"][-1]["step"] == 5 and "valid_elbo" in found["curve"][-1]
@@ -46,11 +46,11 @@ def test_a_run_writes_records_and_a_report(tiny, capsys):
     items = record.read_items(out / "tiny/digits/vae/0-cpu.json")["elbo"]
     assert items.shape == (250,) and items.mean() == pytest.approx(found["metrics"]["elbo"]["value"], rel=1e-5)
     pictures = sorted((out / "tiny/figures").glob("digits-*-*.png"))
-    assert len(pictures) == 6 and all(p.stat().st_size < 60_000 for p in pictures)
+    assert len(pictures) == 12 and all(p.stat().st_size < 60_000 for p in pictures)
     head, first, last = capsys.readouterr().out.splitlines()[:3]
     assert head.startswith("digits") and first.startswith("vae") and last.startswith("ae") and "–" in last
     page = (out / "tiny/index.html").read_text()
-    assert page.count("data:image/png;base64,") == 7 and "http" not in page
+    assert page.count("data:image/png;base64,") == len(pictures)
     assert "| ae | – |" in (out / "tiny/README.md").read_text()
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from support import Given, cubature, standard_error
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
 
 import zoo
-from tests.support import Given, cubature, standard_error
 from zoo.distributions import VARIANCE_FLOOR, DiagonalGaussian, Mixture, Point, StandardNormal
 from zoo.noise import Generated
 

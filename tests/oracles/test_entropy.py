@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support import NAMES, small, standard_error
 
 import zoo
-from tests.support import NAMES, small, standard_error
 from zoo.data.lgssm import log_likelihood, simulate
 from zoo.noise import Generated
 

@@ -6,9 +6,9 @@ error is left. Weights are strong (1.5): a weak dependence on x_{t-1} would hide
 
 import pytest
 import torch
+from support import NAMES, Given, perturbed, small
 
 import zoo
-from tests.support import NAMES, Given, perturbed, small
 from zoo.distributions import DiagonalGaussian
 from zoo.noise import Generated
 

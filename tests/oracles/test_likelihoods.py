@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
+from support import standard_error
 from torch.distributions import Normal
 
 import zoo
-from tests.support import standard_error
 from zoo.likelihoods import (
     FAMILIES,
     Bernoulli,

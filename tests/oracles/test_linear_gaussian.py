@@ -10,11 +10,11 @@ import math
 
 import pytest
 import torch
+from support import LOCAL, Correlated, Given, cubature, standard_error
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal
 
 import zoo
-from tests.support import LOCAL, Correlated, Given, cubature, standard_error
 from zoo.likelihoods import Gaussian
 from zoo.noise import Generated
 

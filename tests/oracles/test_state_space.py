@@ -9,10 +9,10 @@ where N(p_t, P) is the prior of the step. Any frame masked, counted twice, or re
 
 import pytest
 import torch
+from support import LOCAL, Correlated, Given, cubature, standard_error
 from torch import nn
 
 import zoo
-from tests.support import LOCAL, Correlated, Given, cubature, standard_error
 from zoo.data import lgssm
 from zoo.likelihoods import Gaussian
 from zoo.noise import Generated

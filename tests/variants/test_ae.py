@@ -2,8 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-
-from tests.support import examples, perturbed, small
+from support import examples, perturbed, small
 
 
 def test_objective_is_the_cross_entropy_of_the_reconstruction():

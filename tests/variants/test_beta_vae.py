@@ -1,9 +1,9 @@
 """beta-VAE, Higgins et al. 2017, eq. 4: nll + beta KL."""
 
 import torch
+from support import SPECS, examples, perturbed, small
 
 import zoo
-from tests.support import SPECS, examples, perturbed, small
 from zoo.noise import Generated
 
 

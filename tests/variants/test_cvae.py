@@ -4,9 +4,9 @@ import math
 from dataclasses import replace
 
 import torch
+from support import B, K, examples, perturbed, small
 from torch.distributions import Normal, kl_divergence
 
-from tests.support import B, K, examples, perturbed, small
 from zoo.noise import Generated
 
 

@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from support import examples, perturbed, small
 
 import zoo
-from tests.support import examples, perturbed, small
 from zoo.noise import Generated
 
 

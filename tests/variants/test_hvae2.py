@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from support import SPECS, K, examples, perturbed, small
 from torch import nn
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 import zoo
-from tests.support import SPECS, K, examples, perturbed, small
 from zoo.noise import Generated
 from zoo.variants.hvae2 import TopDown, TwoLevels
 

@@ -3,11 +3,11 @@
 import math
 
 import torch
+from support import SPECS, examples, perturbed, small, standard_error
 from torch import nn
 from torch.distributions import MultivariateNormal
 
 import zoo
-from tests.support import SPECS, examples, perturbed, small, standard_error
 from zoo.noise import Generated
 
 F64 = torch.float64

@@ -1,9 +1,8 @@
 """VAE: objective = nll + KL(q || N(0, I)), worked out by torch.distributions from the nets' raw outputs."""
 
 import torch
+from support import B, Recorded, examples, perturbed, small
 from torch.distributions import Bernoulli, Normal, kl_divergence
-
-from tests.support import B, Recorded, examples, perturbed, small
 
 
 def test_objective_from_the_nets_outputs():

@@ -3,9 +3,9 @@
 import math
 
 import torch
+from support import B, examples, perturbed, small
 
 import zoo
-from tests.support import B, examples, perturbed, small
 from zoo.noise import Generated
 
 

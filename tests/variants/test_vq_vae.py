@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
+from support import SPECS, B, examples, perturbed, small
 
 import zoo
-from tests.support import SPECS, B, examples, perturbed, small
 
 
 def model_of(**settings):

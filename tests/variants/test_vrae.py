@@ -1,9 +1,8 @@
 """VRAE, Fabius & van Amersfoort 2014: encoder and decoder written out frame by frame, one example at a time."""
 
 import torch
+from support import K, Recorded, examples, perturbed, small
 from torch.distributions import Bernoulli, Normal, kl_divergence
-
-from tests.support import K, Recorded, examples, perturbed, small
 
 
 def test_objective_written_out():

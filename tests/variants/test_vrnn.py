@@ -1,10 +1,10 @@
 """VRNN, Chung et al. 2015, eq. 5-11: the recurrence written out frame by frame, with loops and nothing shared."""
 
 import torch
+from support import K, Recorded, examples, perturbed, small
 from torch.distributions import Bernoulli, Normal, kl_divergence
 
 import zoo
-from tests.support import K, Recorded, examples, perturbed, small
 from zoo.distributions import VARIANCE_FLOOR
 
 

@@ -1,12 +1,15 @@
 """Named data sets. `load_dataset(name)` gives a `Dataset`: a spec and the splits train, valid and test.
 
     digits, digit_rows, sprites, lgssm              embedded: made here or shipped by a library, nothing to download
+    breast_cancer, wine                             the same; tables
     mnist, fashion_mnist, kmnist, cifar10           images, read from the data folder; downloaded if absent
     polyphonic/jsb, /nottingham, /piano_midi, /muse piano rolls, read from the data folder
+    dsprites                                        the official file, if you put it into the data folder
     npz:PATH, folder:PATH, text:PATH                your own arrays, images, text
 
 Grey images also come binarised: `mnist` is grey, `mnist:dynamic` draws the training pixels anew at every visit,
-`mnist:fixed` draws them once (see `binarise.py`). The data folder is the argument `root`, else $ZOO_DATA, else ./data.
+`mnist:fixed` draws them once (see `binarise.py`). Any name takes `+without=CLASS`, `+missing=SHARE` or
+`+missing=half` (see `modified.py`). The data folder is the argument `root`, else $ZOO_DATA, else ./data.
 
 To add a data set: one file here with a function `(root: Path) -> Dataset` under `@register_dataset(name)`; from
 outside the project, the same decorator. Under a name that ends in ":PATH" it gets the user's path, not the data folder.

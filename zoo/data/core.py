@@ -92,6 +92,8 @@ class Dataset:
     test: Split
     note: str = field(repr=False)                               # source, size, seed, split, licence
     log_likelihood: Callable[[Batch], Tensor] | None = field(default=None, repr=False)
+    novel: int | None = None                                    # the class that train and valid lack and test has
+    hidden: bool = False                                        # x is true, not 0, where `observed` says missing
 
     @property
     def splits(self) -> dict[str, Split]:

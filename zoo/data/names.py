@@ -8,6 +8,7 @@ from ..registry import Registry
 from .binarise import binarised
 from .core import Dataset
 from .files import data_root, user_path
+from .modified import modified, parse
 
 Load = Callable[[Path], Dataset]
 
@@ -34,18 +35,21 @@ def register_dataset(name: str, *, binarise: bool = False) -> Callable[[Load], L
 def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
     """The data set of this name, the same at every call. `root`: the data folder; else $ZOO_DATA, else ./data.
 
-    Raises: LookupError for an unknown name, with the nearest match; FileNotFoundError saying which files to put where;
-    ValueError for files that are damaged or hold what no model can take.
+    The name may end in modifiers, such as +without=3 or +missing=0.5: see `modified.py`.
+
+    Raises: LookupError for an unknown name or modifier, with the nearest match; FileNotFoundError saying which files to put
+    where; ValueError for files that are damaged or hold what no model can take, and for a modifier that does not fit.
     """
+    base, modifiers = parse(name)
     place = data_root(root)
-    family, colon, path = name.partition(":")
+    family, colon, path = base.partition(":")
     if colon and f"{family}:PATH" in _loaders:
         if not path:
-            raise LookupError(f"{name!r} has no path after the colon: write {family}:PATH")
+            raise LookupError(f"{base!r} has no path after the colon: write {family}:PATH")
         load, place = _loaders.get(f"{family}:PATH"), user_path(path, place)
     else:
-        load = _loaders.get(name)
-    return replace(load(place), name=name)
+        load = _loaders.get(base)
+    return replace(modified(replace(load(place), name=base), modifiers), name=name)
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
