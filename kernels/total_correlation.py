@@ -128,7 +128,7 @@ def _backward(
 
 @_backward.register_fake
 def _(gjoint: Tensor, gmarginal: Tensor, z: Tensor, mu: Tensor, logvar: Tensor, *saved: Tensor) -> list[Tensor]:
-    return [torch.empty_like(t) for t in (z, mu, logvar)]
+    return [t.new_empty(t.shape) for t in (z, mu, logvar)]
 
 
 loop_under_vmap(_forward)

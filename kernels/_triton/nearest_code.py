@@ -9,7 +9,10 @@ from torch import Tensor
 
 from .shared import OPTIONS
 
-TILE = {"ROWS": 64, "CODES": 64, "WIDTH": 32}               # vectors, codes and dimensions at once
+
+def tile(dtype: torch.dtype) -> dict[str, int | str]:
+    """Vectors, codes and dimensions at once, and how float32 is multiplied: in TF32 parts, which fill the registers sooner."""
+    return {"ROWS": 64, "CODES": 64, "WIDTH": 64 // dtype.itemsize, "PRECISION": "tf32x3" if dtype == torch.float32 else "tf32"}
 
 
 @triton.jit
@@ -43,12 +46,12 @@ def search_kernel(
 
 
 def search(x: Tensor, codes: Tensor) -> Tensor:
-    """int64 (N,)"""
+    """index (N,) int64 of x (N, D) and codes (K, D) of one dtype, rows contiguous."""
     n, d = x.shape
+    constants = tile(x.dtype)
     index = torch.empty(n, dtype=torch.int64, device=x.device)
     with torch.cuda.device_of(x):
-        search_kernel[(triton.cdiv(n, TILE["ROWS"]),)](
-            x, codes, index, n, len(codes), d, x.stride(0), codes.stride(0),
-            **TILE, PRECISION="tf32x3" if x.dtype == torch.float32 else "tf32", **OPTIONS,
-        )  # fmt: skip
+        search_kernel[(triton.cdiv(n, constants["ROWS"]),)](
+            x, codes, index, n, len(codes), d, x.stride(0), codes.stride(0), **constants, **OPTIONS,
+        )
     return index

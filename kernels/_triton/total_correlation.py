@@ -138,7 +138,8 @@ def backward(
     gjoint: Tensor, gmarginal: Tensor, z: Tensor, mu: Tensor, logvar: Tensor, joint: Tensor, marginal: Tensor
 ) -> list[Tensor]:
     """The gradients of z, mu and logvar, each in its input's dtype."""
-    gz, gmu, glogvar = (torch.zeros_like(t, memory_format=torch.contiguous_format) for t in (z, mu, logvar))
+    make = torch.empty if z.numel() else torch.zeros        # without rows of z nothing is launched
+    gz, gmu, glogvar = (make(t.shape, dtype=t.dtype, device=t.device) for t in (z, mu, logvar))
     sizes, tile = _plan(z, mu, logvar)
     inputs = (gjoint.contiguous(), gmarginal.contiguous(), z, mu, logvar, joint, marginal)
     if z.numel():
