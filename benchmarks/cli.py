@@ -237,6 +237,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _kernels(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from . import kernel_table, kernels
     record = kernels.run(args.device, args.operations, args.out)
     print(json.dumps(record) if args.json else kernel_table.section(record))

@@ -122,7 +122,7 @@ def test_every_replay_of_a_graph_draws_anew():
     mu = torch.zeros(64, 20, device="cuda")
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
-        reparam_kl(mu, mu)
+        reparam_log_weight(mu, mu)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
