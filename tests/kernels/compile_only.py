@@ -54,6 +54,10 @@ def codes(element: str) -> dict[str, Code]:
     return found | {"nearest_code": Code(nearest_code.search_kernel, tile, 255)}
 
 
+ON_NVIDIA = [(name, element, arch) for element, arch in (("fp32", 90), ("bf16", 90), ("bf16", 80), ("fp32", 100))
+             for name in codes(element) if arch == 90 or "whole=False" not in name]      # what is less, is less there, too
+
+
 def build(kernel: Any, element: str, target: GPUTarget, **constants: Any) -> Any:
     types = {}
     for name in kernel.arg_names:
@@ -73,8 +77,7 @@ def output(tool: str, *arguments: Any) -> str:
     not all((TOOLS / tool).exists() for tool in ("cuobjdump", "nvdisasm")),
     reason="this build of triton has no cuobjdump and nvdisasm",
 )
-@pytest.mark.parametrize(("element", "arch"), [("bf16", 80), ("fp32", 90), ("bf16", 90), ("fp32", 100)])
-@pytest.mark.parametrize("name", codes("fp32"))
+@pytest.mark.parametrize(("name", "element", "arch"), ON_NVIDIA)
 def test_nvidia_code_neither_spills_nor_stacks(name, element, arch, tmp_path):
     code = codes(element)[name]
     built = build(code.kernel, element, GPUTarget("cuda", arch, 32), **code.constants)
@@ -82,9 +85,8 @@ def test_nvidia_code_neither_spills_nor_stacks(name, element, arch, tmp_path):
     cubin.write_bytes(built.asm["cubin"])
     usage = output("cuobjdump", "-res-usage", cubin)
     registers, stack, local = (int(n) for n in re.search(r"REG:(\d+) STACK:(\d+).*LOCAL:(\d+)", usage).groups())
-    assembly = output("nvdisasm", "-c", cubin)
-    assert (stack, local) == (0, 0)
-    assert not re.search(r"\b(LDL|STL)\b", assembly)
+    assert (stack, local) == (0, 0)                         # what spills goes to the stack
+    assembly = output("nvdisasm", "-c", cubin) if code.wide else ""
     assert all(f"{access}.E.128" in assembly for access in code.wide.split())
     assert registers <= code.registers
     assert built.metadata.shared <= SHARED[arch]
