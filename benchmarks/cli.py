@@ -16,6 +16,7 @@ examples:
   zoo-bench run mnist --jobs 4                          four trials at a time
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench tune vae --data digits                      how many latents? cross-validated
+  zoo-bench kernels                                     the fused operations against plain torch, on this machine
   zoo-bench report quick                                README.md and index.html again, from the records
   zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
   zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
@@ -75,6 +76,11 @@ examples:
   zoo-bench tune vae --data digits --search latent_dim=2,4,8,16,32 --folds 3 --steps 500
   zoo-bench tune beta_vae --data digits --search latent_dim=2:32 --search beta=0.5:4.0 --trials 40 --set hidden=128
   zoo-bench tune vrae --data digit_rows --json > tuned.json
+"""
+KERNELS = """\
+Time each fused operation against the textbook's lines in eager torch and under torch.compile, and against a copy of as many
+bytes; forward, backward and both, at several sizes. A few minutes. On a CPU only small sizes are timed, and the operations are
+plain torch code. Needs torch and triton only. Writes RESULTS/kernels/<device>.json, and README.md beside it.
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -150,6 +156,14 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
     tune.add_argument("--json", action="store_true", help="print trials.json instead of a table")
     tune.set_defaults(do=_tune)
+
+    kernels = commands.add_parser("kernels", help="time the fused operations on this machine", description=KERNELS,
+                                  formatter_class=raw)
+    kernels.add_argument("--operations", type=_names, default=["*"], metavar="A,B", help="only these; names or patterns")
+    kernels.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
+    kernels.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
+    kernels.add_argument("--json", action="store_true", help="print the record instead of a table")
+    kernels.set_defaults(do=_kernels)
 
     listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")
@@ -227,6 +241,14 @@ def _merge(args: argparse.Namespace) -> int:
     for path in merge(args.origins, args.into, args.prefer):
         print(path)
     return 0
+
+
+def _kernels(args: argparse.Namespace) -> int:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from . import kernel_table, kernels
+    record = kernels.run(args.device, args.operations, args.out)
+    print(json.dumps(record) if args.json else kernel_table.section(record))
+    return int(any("error" in row for row in record["rows"]))
 
 
 def _list(args: argparse.Namespace) -> int:

@@ -1,13 +1,9 @@
 """One JSON file for each trial, results/<suite>/<dataset>/<variant>/<seed>-<device>.json; beside it, as .npz, the values of
 single examples, for comparisons in pairs."""
 
-import importlib.metadata
 import io
 import json
-import os
-import platform
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import asdict
 from functools import cache
@@ -21,10 +17,12 @@ from torch import Tensor
 
 from zoo.store import write_atomically
 
+from .environment import ROOT as ROOT
+from .environment import environment as environment
+from .environment import load as load
 from .protocol import Trial
 
 SCHEMA = "vae-zoo.record/2"
-ROOT = Path(__file__).parent.parent
 Record = dict[str, Any]
 
 
@@ -121,43 +119,3 @@ def read_items(path: Path) -> dict[str, np.ndarray]:
         return {}
     with np.load(beside) as file:
         return dict(file)
-
-
-# -- where it ran
-def environment(device: torch.device) -> Record:
-    """The machine and the code, as far as numbers may depend on them."""
-    fused = device.type == "cuda" and _version("triton") is not None
-    return {
-        "device": device.type, "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
-        "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_before": load(), "load_after": None,
-        "torch": torch.__version__, "triton": _version("triton"), "python": platform.python_version(),
-        "commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "kernel_path": "triton" if fused else "reference",
-    }
-
-
-def load() -> float:
-    """Load average of the last minute."""
-    return round(os.getloadavg()[0], 2)
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.is_file() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git(*arguments: str) -> str | None:
-    """What git says of this checkout; None outside one."""
-    try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

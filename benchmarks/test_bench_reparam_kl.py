@@ -7,16 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.kernel_cases import textbook
 from benchmarks.timing import in_pairs, synchronise
 from kernels import reparam_kl
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU"))]
-
-
-def textbook(mu: Tensor, logvar: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """z = mu + exp(logvar / 2) eps, KL = 1/2 sum(mu^2 + exp(logvar) - 1 - logvar), as one writes them."""
-    z = mu + torch.exp(0.5 * logvar) * torch.randn(k, *mu.shape, device=mu.device)
-    return z, 0.5 * (mu.square() + logvar.exp() - 1 - logvar).sum(-1)
 
 
 SIZES = pytest.mark.parametrize("rows, latents, k", [(128, 32, 1), (512, 64, 16)])

@@ -15,10 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from scipy import stats
 
 SECONDS = 0.3                                               # of blocks altogether, and as many as
 LEAST = 11
@@ -100,8 +98,21 @@ def in_pairs(first: Callable[[], object], second: Callable[[], object], device: 
         spent += taken[0] * times[0] + taken[1] * times[1]
         ratios.append(taken[0] / taken[1])
     low, median, high = statistics.quantiles(ratios, n=4)
-    interval: Any = stats.quantile_test(ratios, p=0.5).confidence_interval(0.95)
-    return Ratio(median, float(interval.low), float(interval.high), high - low, waiting.busy)
+    return Ratio(median, *median_interval(ratios), high - low, waiting.busy)
+
+
+def median_interval(values: list[float]) -> tuple[float, float]:
+    """The r-th value from below and from above, for the largest r such that Binomial(n, 1/2) < r has at most 2.5%; n >= 6.
+
+    scipy.stats.quantile_test has it too, but kernels are timed on machines that have torch and little else.
+    """
+    n, r, chances, below = len(values), 0, 1, 1
+    while 40 * below <= 2**n:
+        r += 1
+        chances = chances * (n - r + 1) // r
+        below += chances
+    ordered = sorted(values)
+    return ordered[r - 1], ordered[n - r]
 
 
 def _calls(call: Callable[[], object], device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""Draw from a diagonal Gaussian and know its KL divergence, in one operation.
+"""Draw from a diagonal Gaussian and know its KL divergence and importance log-weights, in one operation.
 
     z  = mu + exp(logvar / 2) eps,    eps ~ N(0, 1)
     kl = KL(N(mu, exp logvar) || N(p_mu, exp p_logvar))
@@ -11,28 +11,37 @@ and, where no prior is named, p = N(0, I). With the gradients g_z of z[k] and g 
     p_mu      -g (mu - p_mu) exp(-p_logvar)
     p_logvar  g/2 [ 1 - (mu - p_mu)^2 exp(-p_logvar) - exp(r) ]
 
-which need eps but not z: kernels that make their noise from a seed make it again in the backward pass and keep nothing.
+The log-weight of a sample is, summed over dimensions,
+
+    w_k = log p(z_k) - log q(z_k) = 1/2 [ r + eps^2 - (z - p_mu)^2 exp(-p_logvar) ]                              nats
+
+and with its gradient h from above and s = (z - p_mu) exp(-p_logvar), it adds -h s to g_z, h/2 to the gradient of logvar, h s
+to that of p_mu and h/2 [s (z - p_mu) - 1] to that of p_logvar. Along the path, that is with q's own parameters held still and
+only z moving with them, it adds h [eps exp(-logvar / 2) - s] to g_z and nothing to logvar: for h constant the same in the mean,
+and without noise where q is the true posterior.
+
+All of them need eps but not z: kernels that make their noise from a seed make it again in the backward pass and keep nothing.
 
 On a CPU this is plain torch code, which torch.compile fuses and every transform of torch.func understands. On a GPU it
 is two Triton kernels (`_triton/reparam_kl.py`) behind raw custom operators. Those sit inside an autograd.Function whose
 backward is a Function too: operators with registered autograd fail under torch.func.grad, and under torch.func.jvp they
 give zeros without a word.
 
-Source: Kingma and Welling 2014, eq. 10 and appendix B.
+Source: Kingma and Welling 2014, eq. 10 and appendix B; Roeder et al. 2017 (sticking the landing), eq. 9; Tucker et al. 2019
+(doubly reparameterized gradients), eq. 8.
 """
 
-import importlib.util
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from . import philox
+from .device import fusable, loop_under_vmap
 
 Prior = tuple[Tensor, Tensor]
-KERNEL_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-HAS_TRITON = importlib.util.find_spec("triton") is not None  # looked for, not imported
+Weight = Literal["full", "path"] | None                     # which derivative of the log-weight, if there is one
 
 
 def reparam_kl(
@@ -61,47 +70,91 @@ def reparam_kl(
 
     Raises: ValueError, TypeError, naming the argument.
     """
+    z, kl = _compute(mu, logvar, k, prior, eps, seed, row0, per_dim)
+    return z, kl
+
+
+def reparam_log_weight(
+    mu: Tensor,
+    logvar: Tensor,
+    k: int = 1,
+    *,
+    prior: Prior | None = None,
+    eps: Tensor | None = None,
+    seed: Tensor | None = None,
+    row0: int = 0,
+    per_dim: bool = False,
+    path: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`reparam_kl`, and the importance log-weight log p(z) - log q(z) of each sample, in the same pass.
+
+    path: the log-weight's gradient reaches mu and logvar through z alone ("sticking the landing"). Doubly reparameterised
+        gradients of the importance-weighted bound (DReG) are those with squared normalised weights from above. Second
+        derivatives of these gradients are not defined on a GPU.
+
+    Returns z and kl as reparam_kl, and log_weight (k, B), in general (k, *mu.shape[:-1]), nats, in kl's dtype.
+    Raises: ValueError, TypeError, as reparam_kl.
+    """
+    z, kl, log_weight = _compute(mu, logvar, k, prior, eps, seed, row0, per_dim, "path" if path else "full")
+    return z, kl, log_weight
+
+
+def _compute(
+    mu: Tensor, logvar: Tensor, k: int, prior: Prior | None, eps: Tensor | None, seed: Tensor | None, row0: int,
+    per_dim: bool, weight: Weight = None,
+) -> tuple[Tensor, ...]:
+    """By the kernels, or by plain torch."""
     _check(mu, logvar, k, prior, eps, seed, row0)
     inputs = (mu, logvar, *(prior or ()))
-    if eps is None and mu.is_cuda and all(t.dtype in KERNEL_DTYPES for t in inputs) and HAS_TRITON:
-        return fused(mu, logvar, k, prior, philox.fresh_seed(mu) if seed is None else seed, row0, per_dim)
+    if eps is None and fusable(*inputs):
+        return fused(mu, logvar, k, prior, philox.fresh_seed(mu) if seed is None else seed, row0, per_dim, weight)
     shape = (k, *mu.shape)
     if seed is not None:
         eps = philox.normal(seed, (k, math.prod(mu.shape[:-1]), mu.shape[-1]), row0).reshape(shape)
     elif eps is None:
         eps = torch.randn(shape, dtype=_arithmetic(*inputs), device=mu.device)
-    return reference(mu, logvar, eps, prior, per_dim)
+    return reference(mu, logvar, eps, prior, per_dim, weight)
 
 
 def reference(
-    mu: Tensor, logvar: Tensor, eps: Tensor, prior: Prior | None = None, per_dim: bool = False
-) -> tuple[Tensor, Tensor]:
-    """`reparam_kl` for given noise, in plain torch: what runs on a CPU, and what the kernels are held to."""
+    mu: Tensor, logvar: Tensor, eps: Tensor, prior: Prior | None = None, per_dim: bool = False, weight: Weight = None
+) -> tuple[Tensor, ...]:
+    """(z, kl) or (z, kl, log_weight) for given noise, in plain torch: what runs on a CPU, and what the kernels are held to."""
     dtype = _arithmetic(mu, logvar, *(prior or ()))
-    m, ratio = mu.to(dtype), logvar.to(dtype)
-    z = m + (0.5 * ratio).exp() * eps.to(dtype)
+    m, v, noise = mu.to(dtype), logvar.to(dtype), eps.to(dtype)
+    z = m + (0.5 * v).exp() * noise
     if prior is None:
-        distance = m.square()
+        distance, ratio = m.square(), v
     else:
         p_mu, p_logvar = (t.to(dtype) for t in prior)
-        distance, ratio = (m - p_mu).square() * (-p_logvar).exp(), ratio - p_logvar
+        distance, ratio = (m - p_mu).square() * (-p_logvar).exp(), v - p_logvar
     kl = 0.5 * (distance + ratio.expm1() - ratio)
-    return z.to(mu.dtype), kl if per_dim else kl.sum(-1)
+    outputs = z.to(mu.dtype), kl if per_dim else kl.sum(-1)
+    if weight is None:
+        return outputs
+    if weight == "path":
+        m, v = m.detach(), v.detach()
+        noise = (z - m) * (-0.5 * v).exp()
+    distance, ratio = z.square(), v
+    if prior is not None:
+        distance, ratio = (z - p_mu).square() * (-p_logvar).exp(), v - p_logvar
+    return *outputs, 0.5 * (ratio + noise.square() - distance).sum(-1)
 
 
 def fused(
-    mu: Tensor, logvar: Tensor, k: int, prior: Prior | None, seed: Tensor, row0: int, per_dim: bool
-) -> tuple[Tensor, Tensor]:
-    """`reparam_kl` by the Triton kernels, on any device where they run."""
+    mu: Tensor, logvar: Tensor, k: int, prior: Prior | None, seed: Tensor, row0: int, per_dim: bool, weight: Weight = None
+) -> tuple[Tensor, ...]:
+    """`reference` by the Triton kernels, noise made from a seed, on any device where they run."""
     rows = (math.prod(mu.shape[:-1]), mu.shape[-1])
     p_mu, p_logvar = prior or (None, None)
     flat = [None if t is None else t.reshape(rows) for t in (mu, logvar, p_mu, p_logvar)]
-    z, kl = _Forward.apply(*flat, seed, k, row0, per_dim)
-    return z.reshape(k, *mu.shape), kl.reshape(mu.shape if per_dim else mu.shape[:-1])
+    z, kl, *log_weight = _Forward.apply(*flat, seed, k, row0, per_dim, weight)
+    shape = mu.shape[:-1]
+    return (z.reshape(k, *mu.shape), kl.reshape(mu.shape if per_dim else shape), *(w.reshape(k, *shape) for w in log_weight))
 
 
 class _Forward(torch.autograd.Function):
-    """(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim) to (z, kl).
+    """(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim, weight) to (z, kl) or (z, kl, log_weight).
 
     Has no jvp: torch then refuses forward mode by itself, and Dynamo would refuse a Function that defines one.
     """
@@ -111,23 +164,23 @@ class _Forward(torch.autograd.Function):
     @staticmethod                                           # named one by one: torch 2.11's Dynamo takes *inputs for a ctx
     def forward(
         mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, k: int, row0: int,
-        per_dim: bool,
-    ) -> tuple[Tensor, Tensor]:
-        return _forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim)
+        per_dim: bool, weight: Weight,
+    ) -> tuple[Tensor, ...]:
+        return tuple(_forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim, weight is not None))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         ctx.save_for_backward(*inputs[:5])
-        ctx.row0 = inputs[6]
+        ctx.row0, ctx.path = inputs[6], inputs[8] == "path"
 
     @staticmethod
-    def backward(ctx: Any, gz: Tensor, gkl: Tensor) -> tuple[Tensor | None, ...]:
-        gradients = _Backward.apply(gz, gkl, *ctx.saved_tensors, ctx.row0)
-        return *gradients, *[None] * (8 - len(gradients))
+    def backward(ctx: Any, gz: Tensor, gkl: Tensor, gweight: Tensor | None = None) -> tuple[Tensor | None, ...]:
+        gradients = _Backward.apply(gz, gkl, gweight, *ctx.saved_tensors, ctx.row0, ctx.path)
+        return *gradients, *[None] * (9 - len(gradients))
 
 
 class _Backward(torch.autograd.Function):
-    """(gz, gkl, mu, logvar, p_mu, p_logvar, seed, row0) to the gradients of mu, logvar and, if given, the prior.
+    """(gz, gkl, gweight, mu, logvar, p_mu, p_logvar, seed, row0, path) to the gradients of mu, logvar and, if given, the prior.
 
     Its own gradients, for second derivatives, go through `reference` with the same noise.
     """
@@ -136,30 +189,36 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        gz: Tensor, gkl: Tensor, mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor,
-        row0: int,
+        gz: Tensor, gkl: Tensor, gweight: Tensor | None, mu: Tensor, logvar: Tensor, p_mu: Tensor | None,
+        p_logvar: Tensor | None, seed: Tensor, row0: int, path: bool,
     ) -> tuple[Tensor, ...]:
-        return tuple(_backward(gz, gkl, mu, logvar, p_mu, p_logvar, seed, row0))
+        return tuple(_backward(gz, gkl, gweight, mu, logvar, p_mu, p_logvar, seed, row0, path))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.save_for_backward(*inputs[:7])
-        ctx.row0 = inputs[7]
+        ctx.save_for_backward(*inputs[:8])
+        ctx.row0, ctx.path = inputs[8:]
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        gz, gkl, *inputs, seed = ctx.saved_tensors
-        inputs = [t for t in inputs if t is not None]
-        eps = philox.normal(seed, tuple(gz.shape), ctx.row0)
+        if ctx.path:
+            raise NotImplementedError("second derivatives of a log-weight's path derivative; take them with path=False")
+        *above, mu, logvar, p_mu, p_logvar, seed = ctx.saved_tensors
+        eps = philox.normal(seed, tuple(above[0].shape), ctx.row0)
+        differentiated = [t for t in (*above, mu, logvar, p_mu, p_logvar) if t is not None]
+        count = 2 if above[2] is None else 3
 
-        def outputs(mu: Tensor, logvar: Tensor, *prior: Tensor) -> tuple[Tensor, Tensor]:
-            return reference(mu, logvar, eps, (prior[0], prior[1]) if prior else None, per_dim=gkl.ndim == 2)
+        def outputs(mu: Tensor, logvar: Tensor, *prior: Tensor) -> tuple[Tensor, ...]:
+            weight: Weight = None if count == 2 else "full"
+            return reference(mu, logvar, eps, (prior[0], prior[1]) if prior else None, above[1].ndim == 2, weight)
 
-        def gradients(gz: Tensor, gkl: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
-            return torch.func.vjp(outputs, *inputs)[1]((gz, gkl))
+        def gradients(*tensors: Tensor) -> tuple[Tensor, ...]:
+            return torch.func.vjp(outputs, *tensors[count:])[1](tensors[:count])
 
-        second = torch.func.vjp(gradients, gz, gkl, *inputs)[1](cotangents)
-        return *second, *[None] * (8 - len(second))
+        second = list(torch.func.vjp(gradients, *differentiated)[1](cotangents))
+        if count == 2:
+            second.insert(2, None)
+        return *second, *[None] * (10 - len(second))
 
 
 @torch.library.custom_op("vae_zoo::reparam_kl", mutates_args=())
@@ -172,57 +231,46 @@ def _forward(
     k: int,
     row0: int,
     per_dim: bool,
-) -> tuple[Tensor, Tensor]:
+    weight: bool,
+) -> list[Tensor]:
     from ._triton.reparam_kl import forward
 
-    return forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim)
+    return forward(mu, logvar, p_mu, p_logvar, seed, k, row0, per_dim, weight)
 
 
 @_forward.register_fake
 def _(
-    mu: Tensor, logvar: Tensor, p_mu: Any, p_logvar: Any, seed: Tensor, k: int, row0: int, per_dim: bool
-) -> tuple[Tensor, Tensor]:
-    kl = mu.new_empty(mu.shape if per_dim else mu.shape[:1], dtype=torch.float32)
-    return mu.new_empty(k, *mu.shape), kl
+    mu: Tensor, logvar: Tensor, p_mu: Any, p_logvar: Any, seed: Tensor, k: int, row0: int, per_dim: bool, weight: bool
+) -> list[Tensor]:
+    shapes = [mu.shape if per_dim else mu.shape[:1], *([(k, mu.shape[0])] if weight else [])]
+    return [mu.new_empty(k, *mu.shape), *(mu.new_empty(shape, dtype=torch.float32) for shape in shapes)]
 
 
 @torch.library.custom_op("vae_zoo::reparam_kl_backward", mutates_args=())
 def _backward(
     gz: Tensor,
     gkl: Tensor,
+    gweight: Tensor | None,
     mu: Tensor,
     logvar: Tensor,
     p_mu: Tensor | None,
     p_logvar: Tensor | None,
     seed: Tensor,
     row0: int,
+    path: bool,
 ) -> list[Tensor]:
     from ._triton.reparam_kl import backward
 
-    return backward(gz, gkl, mu, logvar, p_mu, p_logvar, seed, row0)
+    return backward(gz, gkl, gweight, mu, logvar, p_mu, p_logvar, seed, row0, path)
 
 
 @_backward.register_fake
-def _(gz: Tensor, gkl: Tensor, *inputs: Any) -> list[Tensor]:
-    mu, logvar, p_mu, p_logvar, _, _ = inputs
-    return [t.new_empty(t.shape) for t in (mu, logvar, p_mu, p_logvar) if t is not None]
+def _(gz: Tensor, gkl: Tensor, gweight: Any, *inputs: Any) -> list[Tensor]:
+    return [t.new_empty(t.shape) for t in inputs[:4] if t is not None]
 
 
-def _loop(operator: torch.library.CustomOpDef) -> None:
-    """Let vmap be a loop of launches: folding its axis into the rows would renumber them, and change their noise."""
-
-    def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[list[Tensor], list[int]]:
-        def call(i: int) -> Any:
-            return operator(*(a if dim is None else a.select(dim, i) for a, dim in zip(args, in_dims, strict=True)))
-
-        results = [torch.stack(parts) for parts in zip(*map(call, range(info.batch_size)), strict=True)]
-        return results, [0] * len(results)
-
-    operator.register_vmap(rule)
-
-
-_loop(_forward)
-_loop(_backward)
+loop_under_vmap(_forward)
+loop_under_vmap(_backward)
 
 
 def _arithmetic(*inputs: Tensor) -> torch.dtype:

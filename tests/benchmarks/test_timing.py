@@ -5,6 +5,7 @@ import time
 
 import pytest
 import torch
+from scipy import stats
 
 from benchmarks import timing
 
@@ -35,6 +36,13 @@ def test_a_ratio_is_of_seconds_first_over_second(monkeypatch):
     slow, fast = clock(monkeypatch, (0.03, 0.01))
     found = timing.in_pairs(slow, fast, CPU)
     assert (found.median, found.low, found.high, found.iqr) == pytest.approx((3, 3, 3, 0))
+
+
+@pytest.mark.parametrize("n", [6, 11, 12, 75, 400])
+def test_the_interval_of_a_median_is_scipy_s(n):
+    values = torch.rand(n).tolist()
+    want = stats.quantile_test(values, p=0.5).confidence_interval(0.95)
+    assert timing.median_interval(values) == (want.low, want.high)
 
 
 def test_a_burst_that_outlasts_a_pair_changes_no_ratio(monkeypatch):

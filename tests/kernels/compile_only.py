@@ -1,36 +1,75 @@
 """The Triton kernels, compiled for GPUs that need not be there. Started by test_triton.py in a process of its own.
 
-Registers, stack and the width of memory accesses are read from the machine code. Time is not: nothing runs here.
+Registers, stack, shared memory and the width of memory accesses are read from the machine code. Time is not: nothing runs here.
 """
 
 import re
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from kernels._triton.reparam_kl import OPTIONS, backward_kernel, forward_kernel
+from kernels._triton import logistic_mixture_nll, nearest_code, reparam_kl, total_correlation
+from kernels._triton.shared import OPTIONS
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-FLOAT32 = {"kl_p", "gkl_p"}
+FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p"}
+SHARED = {80: 166_912, 90: 232_448, 100: 232_448}           # bytes that a program may have
+REPARAM = {"ROWS": 4, "COLS": 256, "FAST": True}
+PAIRS = {"ROWS": 8, "OTHERS": 8, "COLS": 32}
+MIXTURE = {"PIXELS": 32, "COMPONENTS": 16}
 
 
-both = pytest.mark.parametrize("kernel", [forward_kernel, backward_kernel], ids=["forward", "backward"])
+@dataclass(frozen=True)
+class Code:
+    """A kernel as it is launched, and what its machine code may use."""
+
+    kernel: Any
+    constants: dict[str, Any]
+    registers: int = 160
+    wide: str = ""                                          # which of loads and stores must move 16 bytes at a time
 
 
-def build(kernel, element, target, **constants):
+def reparam(kernel: Any, element: str, whole: bool) -> Code:
+    """With nothing optional, or with everything."""
+    options = ("PRIOR", "PER_DIM", "WEIGHT", *["PATH"] * (kernel is reparam_kl.backward_kernel))
+    constants = REPARAM | {"UNIT": 4 if element == "fp32" else 8} | dict.fromkeys(options, whole)
+    return Code(kernel, constants, 160 if whole else 96, "LDG STG")
+
+
+def codes(element: str) -> dict[str, Code]:
+    found = {f"reparam {kernel.fn.__name__} whole={whole}": reparam(kernel, element, whole)
+             for kernel in (reparam_kl.forward_kernel, reparam_kl.backward_kernel) for whole in (False, True)}
+    t, m = total_correlation, logistic_mixture_nll
+    found |= {f"total_correlation {k.fn.__name__}": Code(k, PAIRS) for k in (t.forward_kernel, t.rows_kernel, t.columns_kernel)}
+    found |= {f"mixture {k.fn.__name__}": Code(k, MIXTURE, wide="LDG" if element == "fp32" else "")
+              for k in (m.forward_kernel, m.backward_kernel)}
+    tile = nearest_code.tile(torch.float32 if element == "fp32" else torch.bfloat16)
+    return found | {"nearest_code": Code(nearest_code.search_kernel, tile, 255)}
+
+
+ON_NVIDIA = [(name, element, arch) for element, arch in (("fp32", 90), ("bf16", 90), ("bf16", 80), ("fp32", 100))
+             for name in codes(element) if arch == 90 or "whole=False" not in name]      # what is less, is less there, too
+
+
+def build(kernel: Any, element: str, target: GPUTarget, **constants: Any) -> Any:
     types = {}
     for name in kernel.arg_names:
-        pointer = "*i64" if name == "seed_p" else "*fp32" if name in FLOAT32 else "*" + element
-        types[name] = "constexpr" if name in constants else pointer if name.endswith("_p") else "i32"
-    aligned = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name.endswith("_p")}
-    return triton.compile(ASTSource(kernel, types, constexprs=constants, attrs=aligned), target=target, options=OPTIONS)
+        grey = name == "x_p" and "half" in kernel.arg_names    # the mixture's x is float32 whatever its parameters are
+        pointer = "*i64" if name in ("seed_p", "index_p") else "*fp32" if name in FLOAT32 or grey else "*" + element
+        number = "fp32" if name == "half" else "i32"
+        types[name] = "constexpr" if name in constants else pointer if name.endswith("_p") else number
+    whole = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name.endswith("_p") or name == "P"}
+    return triton.compile(ASTSource(kernel, types, constexprs=constants, attrs=whole), target=target, options=OPTIONS)
 
 
-def output(tool, *arguments):
+def output(tool: str, *arguments: Any) -> str:
     return subprocess.run([TOOLS / tool, *arguments], capture_output=True, text=True, check=True).stdout
 
 
@@ -38,45 +77,35 @@ def output(tool, *arguments):
     not all((TOOLS / tool).exists() for tool in ("cuobjdump", "nvdisasm")),
     reason="this build of triton has no cuobjdump and nvdisasm",
 )
-@pytest.mark.parametrize(
-    ("arch", "element", "general"),
-    [
-        (90, "fp32", False),
-        (90, "fp32", True),
-        (90, "bf16", False),
-        (90, "bf16", True),
-        (80, "fp32", True),
-        (80, "bf16", True),
-    ],
-)
-@both
-def test_nvidia_code_neither_spills_nor_stacks_and_reads_16_bytes(kernel, general, element, arch, tmp_path):
-    unit = 4 if element == "fp32" else 8
-    constants = {"ROWS": 4, "COLS": 256, "UNIT": unit, "PRIOR": general, "PER_DIM": general, "FAST": True}
-    built = build(kernel, element, GPUTarget("cuda", arch, 32), **constants)
+@pytest.mark.parametrize(("name", "element", "arch"), ON_NVIDIA)
+def test_nvidia_code_neither_spills_nor_stacks(name, element, arch, tmp_path):
+    code = codes(element)[name]
+    built = build(code.kernel, element, GPUTarget("cuda", arch, 32), **code.constants)
     cubin = tmp_path / "kernel.cubin"
     cubin.write_bytes(built.asm["cubin"])
     usage = output("cuobjdump", "-res-usage", cubin)
     registers, stack, local = (int(n) for n in re.search(r"REG:(\d+) STACK:(\d+).*LOCAL:(\d+)", usage).groups())
-    code = output("nvdisasm", "-c", cubin)
-    assert (stack, local) == (0, 0)
-    assert not re.search(r"\b(LDL|STL)\b", code)
-    assert "LDG.E.128" in code and "STG.E.128" in code
-    assert registers <= 96
-    assert built.metadata.shared <= 48 * 1024
+    assert (stack, local) == (0, 0)                         # what spills goes to the stack
+    assembly = output("nvdisasm", "-c", cubin) if code.wide else ""
+    assert all(f"{access}.E.128" in assembly for access in code.wide.split())
+    assert registers <= code.registers
+    assert built.metadata.shared <= SHARED[arch]
 
 
-@both
+@pytest.mark.parametrize("kernel", [reparam_kl.forward_kernel, reparam_kl.backward_kernel])
 def test_sizes_of_one_compile(kernel):
     """A launch turns arguments equal to 1 into constants, which have no methods of tensors."""
-    constants = {"ROWS": 1, "COLS": 4, "UNIT": 1, "PRIOR": True, "PER_DIM": False, "FAST": True}
+    constants = {"ROWS": 1, "COLS": 4, "UNIT": 1, "PRIOR": True, "PER_DIM": False, "FAST": True, "WEIGHT": True}
+    if kernel is reparam_kl.backward_kernel:
+        constants["PATH"] = True
     ones = [name for name in kernel.arg_names if name in ("K", "B", "width") or name.endswith("_stride")]
     assert build(kernel, "fp32", GPUTarget("cuda", 90, 32), **constants, **dict.fromkeys(ones, 1)).asm["ptx"]
 
 
 @pytest.mark.skipif("amd" not in triton.backends.backends, reason="this build of triton has no AMD backend")
-@both
-def test_portable_arithmetic_compiles_for_amd(kernel):
-    constants = {"ROWS": 4, "COLS": 256, "UNIT": 4, "PRIOR": True, "PER_DIM": False, "FAST": False}
-    code = build(kernel, "fp32", GPUTarget("hip", "gfx942", 64), **constants).asm["amdgcn"]
-    assert re.search(r"\.vgpr_spill_count:\s+0\b", code)
+@pytest.mark.parametrize("name", codes("fp32"))
+def test_portable_arithmetic_compiles_for_amd(name):
+    code = codes("fp32")[name]
+    portable = {k: False if k == "FAST" else "ieee" if k == "PRECISION" else v for k, v in code.constants.items()}
+    assembly = build(code.kernel, "fp32", GPUTarget("hip", "gfx942", 64), **portable).asm["amdgcn"]
+    assert re.search(r"\.vgpr_spill_count:\s+0\b", assembly)

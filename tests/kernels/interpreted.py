@@ -1,54 +1,36 @@
-"""The Triton kernels, run by Triton's interpreter on a CPU. Started by test_triton.py in a process of its own."""
+"""The kernels of reparam_kl, run by Triton's interpreter on a CPU. Started by test_triton.py in a process of its own."""
 
 import functools
 import itertools
 import math
 
-import numpy
 import pytest
 import torch
 import triton
 import triton.language as tl
+from interpreter import poisoned_memory as poisoned_memory
 from torch.library import opcheck
 from torch.testing import assert_close
 
 from kernels import philox
-from kernels._triton.reparam_kl import _cos_sin, _radius
+from kernels._triton.philox import cos_sin, radius
 from kernels.reparam_kl import _backward, _forward, fused, reference
 
 SEED = torch.tensor([-(2**50) + 1, 2])
 
 
-@triton.jit
-def _loop_kernel(out_p, n):
-    total = 0
-    for _ in range(n):
-        total += 1
-    tl.store(out_p, total)
-
-
-try:
-    _loop_kernel[(1,)](torch.zeros(1, dtype=torch.int32), 3)
-except triton.runtime.errors.InterpreterError as error:
-    reason = f"the interpreter of triton {triton.__version__} cannot loop with numpy {numpy.__version__}: {error}"
-    pytest.skip(reason, allow_module_level=True)
-
-
-@pytest.fixture(autouse=True)
-def poisoned_memory():
-    """torch.empty gives NaN: an output that no program writes is seen."""
-    torch.use_deterministic_algorithms(True)
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (4, 6, 10), (1, 1, 1)]
+SHAPES = [(1, 5, 2), (3, 7, 37), (2, 5, 260), (4, 6, 10), (1, 1, 1)]
 
 
 @pytest.mark.parametrize(("shape", "prior", "per_dim"), [*itertools.product(SHAPES, (False, True), (False, True))])
 def test_values_and_gradients(agrees, shape, prior, per_dim):
     agrees(fused, *shape, prior, per_dim, dtype=torch.float32, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("weight", ["full", "path"])
+@pytest.mark.parametrize(("shape", "prior"), [((3, 7, 37), True), ((2, 5, 260), False), ((4, 6, 10), False), ((1, 1, 1), True)])
+def test_log_weights_and_their_gradients(agrees, shape, prior, weight):
+    agrees(functools.partial(fused, weight=weight), *shape, prior, False, dtype=torch.float32, tolerance=2e-5, weight=weight)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -93,8 +75,8 @@ def test_empty_batch_and_leading_dimensions():
 def _polar_kernel(word_p, out_p, n: tl.constexpr):
     i = tl.arange(0, n)
     word = tl.load(word_p + i).to(tl.uint32)
-    x, y = _cos_sin(word, False)
-    tl.store(out_p + i, _radius(word))
+    x, y = cos_sin(word, False)
+    tl.store(out_p + i, radius(word))
     tl.store(out_p + n + i, x)
     tl.store(out_p + 2 * n + i, y)
 
@@ -116,16 +98,16 @@ def tensors(b, d):
 
 
 def number(mu, logvar, p_mu, p_logvar, seed=SEED):
-    z, kl = fused(mu, logvar, 3, (p_mu, p_logvar), seed, 0, False)
-    return z.sin().sum() + kl.square().sum()
+    z, kl, weight = fused(mu, logvar, 3, (p_mu, p_logvar), seed, 0, False, "full")
+    return z.sin().sum() + kl.square().sum() + weight.logsumexp(0).sum()
 
 
 def test_operators_are_well_formed():
     h, p_mu, p_logvar = torch.randn(5, 12), torch.randn(5, 6), torch.randn(5, 6)
-    for prior, per_dim in (((None, None), True), ((p_mu, p_logvar), False)):
+    for prior, per_dim, gweight in (((None, None), True, None), ((p_mu, p_logvar), False, torch.randn(3, 5))):
         inputs = (*h.chunk(2, 1), *prior, SEED)
-        opcheck(_forward, (*inputs, 3, 0, per_dim))
-        opcheck(_backward, (torch.randn(3, 5, 6), torch.randn(5, 6) if per_dim else torch.randn(5), *inputs, 0))
+        opcheck(_forward, (*inputs, 3, 0, per_dim, gweight is not None))
+        opcheck(_backward, (torch.randn(3, 5, 6), torch.randn(5, 6) if per_dim else torch.randn(5), gweight, *inputs, 0, False))
 
 
 def test_compiles_whole():
@@ -144,36 +126,43 @@ def test_a_compiled_graph_draws_twice():
 
 
 def test_vmap_of_grad_with_a_seed_each():
-    arguments = [torch.stack(ts) for ts in zip(*(tensors(5, 6) for _ in range(3)), strict=True)]
-    seeds = torch.randint(100, (3, 2))
+    arguments = [torch.stack(ts) for ts in zip(*(tensors(5, 6) for _ in range(2)), strict=True)]
+    seeds = torch.randint(100, (2, 2))
     gradients = torch.func.grad(number, argnums=(0, 1, 2, 3))
     mapped = torch.func.vmap(gradients)(*arguments, seeds)
-    for i in range(3):
+    for i in range(2):
         assert_close([g[i] for g in mapped], list(gradients(*(t[i] for t in arguments), seeds[i])))
 
 
-@pytest.mark.parametrize("per_dim", [False, True])
-@pytest.mark.parametrize("prior", [False, True])
-def test_double_backward(prior, per_dim):
+@pytest.mark.parametrize(("prior", "per_dim", "weight"), [(False, True, None), (True, False, None), (False, False, "full"),
+                                                         (True, True, "full")])
+def test_double_backward(prior, per_dim, weight):
     inputs = tensors(4, 5)[: 4 if prior else 2]
     eps = philox.normal(SEED, (2, 4, 5))
     upstream = torch.randn(2, 4, 5)
 
     def by_kernels(mu, logvar, *prior):
-        return fused(mu, logvar, 2, prior or None, SEED, 0, per_dim)
+        return fused(mu, logvar, 2, prior or None, SEED, 0, per_dim, weight)
 
     def by_torch(mu, logvar, *prior):
-        return reference(mu, logvar, eps.to(mu.dtype), prior or None, per_dim)
+        return reference(mu, logvar, eps.to(mu.dtype), prior or None, per_dim, weight)
 
     def second(call, dtype):
         leaves = [t.to(dtype).requires_grad_() for t in inputs]
         g = upstream.to(dtype).requires_grad_()
-        z, kl = call(*leaves)
-        first = torch.autograd.grad((z * g).sum() + kl.square().sum(), leaves, create_graph=True)
+        z, *sums = call(*leaves)
+        first = torch.autograd.grad((z * g).sum() + sum(s.square().sum() for s in sums), leaves, create_graph=True)
         return torch.autograd.grad(sum(f.square().sum() for f in first), [g, *leaves])
 
     for got, want in zip(second(by_kernels, torch.float32), second(by_torch, torch.float64), strict=True):
-        assert_close(got.double(), want, rtol=2e-5, atol=2e-5)
+        assert_close(got.double(), want, rtol=5e-5, atol=5e-5)
+
+
+def test_second_derivatives_of_path_derivatives_are_refused():
+    mu, logvar = (t.requires_grad_() for t in tensors(4, 5)[:2])
+    (first,) = torch.autograd.grad(fused(mu, logvar, 2, None, SEED, 0, False, "path")[2].sum(), mu, create_graph=True)
+    with pytest.raises(NotImplementedError, match="path=False"):
+        first.sum().backward()
 
 
 def test_forward_mode_is_refused():
@@ -183,6 +172,6 @@ def test_forward_mode_is_refused():
 
 
 def test_equal_inputs_give_equal_bits():
-    arguments = [t.requires_grad_() for t in tensors(9, 300)]
+    arguments = [t.requires_grad_() for t in tensors(5, 260)]
     one, other = (torch.autograd.grad(number(*arguments), arguments) for _ in range(2))
     assert all(map(torch.equal, one, other))

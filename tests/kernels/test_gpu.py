@@ -1,12 +1,14 @@
-"""reparam_kl on a GPU, against the same oracle as everywhere."""
+"""The operations on a GPU, against the same oracles as everywhere."""
 
+import functools
 import itertools
 
 import pytest
 import torch
+from operations import logistic_mixture, total_correlation, with_gradients
 from torch.testing import assert_close
 
-from kernels import philox, reparam_kl
+from kernels import nearest_code, philox, reparam_kl, reparam_log_weight
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -15,12 +17,69 @@ def seeded(mu, logvar, k, prior, seed, row0, per_dim):
     return reparam_kl(mu, logvar, k, prior=prior, seed=seed, row0=row0, per_dim=per_dim)
 
 
+def weighted(mu, logvar, k, prior, seed, row0, per_dim, path):
+    return reparam_log_weight(mu, logvar, k, prior=prior, seed=seed, row0=row0, per_dim=per_dim, path=path)
+
+
 SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (50, 64, 20), (1, 1, 1), (1, 4096, 256)]
 
 
 @pytest.mark.parametrize(("shape", "prior", "per_dim"), [*itertools.product(SHAPES, (False, True), (False, True))])
 def test_values_and_gradients(agrees, shape, prior, per_dim):
     agrees(seeded, *shape, prior, per_dim, dtype=torch.float32, device="cuda", tolerance=1e-4)
+
+
+@pytest.mark.parametrize("path", [False, True])
+@pytest.mark.parametrize(("shape", "prior"), [*itertools.product(SHAPES[:-1], (False, True))])
+def test_log_weights_and_their_gradients(agrees, shape, prior, path):
+    agrees(functools.partial(weighted, path=path), *shape, prior, False, dtype=torch.float32, device="cuda", tolerance=1e-3,
+           weight="path" if path else "full")
+
+
+PAIRS = [lambda: total_correlation(5, 7, 3), lambda: total_correlation(300, 257, 32), lambda: total_correlation(65, 70, 130),
+         lambda: logistic_mixture(2, (3, 2), 3, 5), lambda: logistic_mixture(8, (32, 32), 10, 256)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("make", PAIRS)
+def test_pairs_and_mixtures(make, dtype):
+    """Against float64 of the rounded inputs. Of the whole: sharp components leave small elements few digits."""
+    example = make()
+    inputs = example.to("cuda", dtype)
+    got = with_gradients(example.public, inputs)
+    want = with_gradients(example.reference, [t.detach().double().requires_grad_() for t in inputs])
+    near = max(1e-4, 2 * torch.finfo(dtype).eps)
+    for i, (one, other) in enumerate(zip(got, want, strict=True)):
+        assert one.isfinite().all() and one.dtype == (torch.float32 if i < len(got) - len(inputs) else dtype)
+        assert (one - other).norm() < near * other.norm()
+
+
+@pytest.mark.parametrize("make", PAIRS[:4])
+def test_pairs_and_mixtures_compiled_whole(make):
+    example = make()
+    inputs = example.to("cuda", torch.float32)
+    want = with_gradients(example.public, inputs)
+    assert_close(with_gradients(torch.compile(example.public, fullgraph=True), inputs), want)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(("n", "k", "d"), [(5, 3, 2), (1000, 1030, 65), (4096, 512, 64)])
+def test_the_code_found_is_as_near_as_any(n, k, d, dtype):
+    """Distances are compared, not indices: rounding may choose between codes that are equally near."""
+    x, codes = torch.randn(n, d, device="cuda").to(dtype), torch.randn(k, d, device="cuda").to(dtype)
+    distances = torch.cdist(x.double(), codes.double()).square()
+    found = distances.gather(1, nearest_code(x, codes)[:, None])[:, 0]
+    assert_close(found, distances.amin(1), rtol=0, atol=1e-4)
+
+
+def test_nothing_of_the_size_of_all_pairs_is_kept():
+    inputs = total_correlation(8192, 8192, 32).to("cuda", torch.float32)
+    x, codes = torch.randn(131072, 64, device="cuda"), torch.randn(8192, 64, device="cuda")
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    with_gradients(total_correlation(1, 1, 1).public, inputs)
+    nearest_code(x, codes)
+    assert torch.cuda.max_memory_allocated() - before < 64 * 2**20      # N x B float32 would be 256 MiB, N x K 4 GiB
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
@@ -63,15 +122,15 @@ def test_every_replay_of_a_graph_draws_anew():
     mu = torch.zeros(64, 20, device="cuda")
     side = torch.cuda.Stream()
     with torch.cuda.stream(side):
-        reparam_kl(mu, mu)
+        reparam_log_weight(mu, mu)
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        z, _ = reparam_kl(mu, mu)
+        z, _, log_weight = reparam_log_weight(mu, mu)
     graph.replay()
-    first = z.clone()
+    first = z.clone(), log_weight.clone()
     graph.replay()
-    assert not torch.isclose(first, z).all()
+    assert not torch.isclose(first[0], z).all() and not torch.isclose(first[1], log_weight).all()
 
 
 @pytest.mark.skipif(

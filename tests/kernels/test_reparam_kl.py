@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 import kernels
-from kernels import philox, reparam_kl
+from kernels import philox, reparam_kl, reparam_log_weight
 
 SEED = torch.tensor([-5, 2])
 
@@ -31,6 +31,24 @@ def number(mu, logvar, p_mu, p_logvar, seed=SEED):
 @pytest.mark.parametrize(("k", "prior", "per_dim"), [*itertools.product((1, 3), (False, True), (False, True))])
 def test_values_and_gradients(agrees, k, prior, per_dim):
     agrees(seeded, k, 5, 7, prior, per_dim, dtype=torch.float64, tolerance=1e-12)
+
+
+@pytest.mark.parametrize(("prior", "per_dim", "path"), [*itertools.product((False, True), repeat=3)])
+def test_log_weights_and_their_gradients(agrees, prior, per_dim, path):
+    def call(mu, logvar, k, prior, seed, row0, per_dim):
+        return reparam_log_weight(mu, logvar, k, prior=prior, seed=seed, row0=row0, per_dim=per_dim, path=path)
+
+    agrees(call, 3, 5, 7, prior, per_dim, dtype=torch.float64, tolerance=1e-12, weight="path" if path else "full")
+
+
+def test_the_path_derivative_has_no_noise_where_q_is_the_prior():
+    mu, logvar = (t.requires_grad_() for t in inputs(4, 3, count=2))
+    prior = (mu.detach(), logvar.detach())
+    for path, exact in ((False, False), (True, True)):
+        _, _, log_weight = reparam_log_weight(mu, logvar, 5, prior=prior, seed=SEED, path=path)
+        assert_close(log_weight, torch.zeros(5, 4, dtype=torch.float64), rtol=0, atol=1e-14)
+        gradients = torch.autograd.grad(log_weight.sum(), (mu, logvar))
+        assert all((g.abs() < 1e-13).all() for g in gradients) == exact
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -109,8 +127,8 @@ def test_leading_dimensions_are_rows():
     z_flat, kl_flat = reparam_kl(*flat[:2], 2, prior=tuple(flat[2:]), seed=SEED, per_dim=True)
     assert torch.equal(z, z_flat.reshape(2, 3, 4, 5))
     assert torch.equal(kl, kl_flat.reshape(3, 4, 5))
-    z, kl = reparam_kl(arguments[0][0, 0], arguments[1][0, 0], seed=SEED)
-    assert (z.shape, kl.shape) == ((1, 5), ())
+    z, kl, log_weight = reparam_log_weight(arguments[0][0, 0], arguments[1][0, 0], 2, seed=SEED)
+    assert (z.shape, kl.shape, log_weight.shape) == ((2, 5), (), (2,))
 
 
 @pytest.mark.parametrize("noise", [{}, {"seed": SEED}, {"eps": torch.zeros(2, 0, 3)}])

@@ -11,7 +11,9 @@ pytest.importorskip("triton", reason="triton is not installed")
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize(("file", "interpret"), [("interpreted.py", "1"), ("compile_only.py", "0")])
+@pytest.mark.parametrize(("file", "interpret"), [
+    ("interpreted.py", "1"), ("interpreted_pairs.py", "1"), ("compile_only.py", "0"),
+])
 def test_in_own_process(file, interpret):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     options = ["-q", "-rs", "--show-capture=no", "-p", "no:cacheprovider", "-o", "addopts="]
