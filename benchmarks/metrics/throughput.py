@@ -1,5 +1,6 @@
 """Examples a second: training, encoding, decoding, sampling. At the suite's batch size, at its `batch_sizes`, and at best."""
 
+import contextlib
 import copy
 from collections.abc import Callable
 
@@ -22,8 +23,8 @@ def train_throughput(context: Context) -> dict[str, Measured]:
     """Training examples a second: `zoo.fit`'s own steps on a copy of the model, data resident.
 
     At the suite's batch size; `_<B>`: at batch size B; `_best`: the highest of these and of what doubling the largest batch
-    gains, until it does not pay (5%) or memory bounds it. Sizes above the training split's are left out. Median over blocks
-    and interquartile range, after a warm-up; evaluation, checkpoints and logging are not in it.
+    gains, until it does not pay (5%) or memory bounds it. Sizes above the training split's, and those that a model refuses, are
+    left out. Median over blocks and interquartile range, after a warm-up; evaluation, checkpoints and logging are not in it.
     Source: benchmarks/timing.py.
     """
     return _rates("train_throughput", context, lambda n: _step(context, n), len(context.data.train))
@@ -96,7 +97,10 @@ def _rates(name: str, context: Context, prepared: Callable[[int], Callable[[], o
 
     own = min(context.budget.batch_size, limit or context.budget.batch_size)
     sizes = [n for n in context.evaluation.batch_sizes if limit is None or n <= limit]
-    by_size = {n: rate(n) for n in dict.fromkeys([own, *sizes])}
+    by_size = {own: rate(own)}
+    for n in sizes:
+        with contextlib.suppress(ValueError):               # too few for it: a critic that permutes a batch needs two examples
+            by_size[n] = by_size.get(n) or rate(n)
     most = min(context.rows, limit or context.rows)
     n = max(by_size)
     while 2 * n <= most:
@@ -105,4 +109,4 @@ def _rates(name: str, context: Context, prepared: Callable[[int], Callable[[], o
             break
         n *= 2
     best = max(by_size.values(), key=lambda m: m.value)
-    return {name: by_size[own], **{f"{name}_{n}": by_size[n] for n in sizes}, f"{name}_best": best}
+    return {name: by_size[own], **{f"{name}_{n}": by_size[n] for n in sizes if n in by_size}, f"{name}_best": best}

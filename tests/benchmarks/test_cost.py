@@ -62,6 +62,12 @@ def test_every_rate_of_every_kind_of_model(context, variant, dataset, decodes):
     assert all(m["value"] > 0 for m in found.values())
 
 
+def test_a_batch_that_a_model_refuses_is_left_out(context, digits):
+    model = zoo.create("factor_vae", digits.spec, latent_dim=2, hidden=4, critic_width=4, seed=0)
+    found, _ = measure(context(model, digits, batch_sizes=(1, 3), samples=8, metrics=("train_throughput", "encode_throughput")))
+    assert "train_throughput_1" not in found and {"train_throughput_3", "encode_throughput_1"} <= set(found)
+
+
 def test_the_examples_to_encode_repeat_where_the_split_is_short(context, model, digits):
     c = context(model, digits)
     x, n = throughput._examples(c, 600).x, len(digits.test)
