@@ -34,5 +34,5 @@ def test_the_report_says_what_the_records_say(suite, tmp_path):
     assert (tmp_path / suite / "README.md").read_text() == (RESULTS / suite / "README.md").read_text()
 
 
-def test_results_stay_small():
-    assert sum(p.stat().st_size for p in RESULTS.rglob("*") if p.is_file()) < 20_000_000
+def test_results_stay_small():                            # a page is 1.2 MB of plotting library before it says anything
+    assert sum(p.stat().st_size for p in RESULTS.rglob("*") if p.is_file()) < 30_000_000
