@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from support import CASES, SPECS, B, K, examples, perturbed, small
 
 import zoo
-from tests.support import CASES, SPECS, B, K, examples, perturbed, small
 from zoo.noise import Generated
 
 

@@ -9,10 +9,10 @@ import math
 
 import numpy as np
 import torch
+from support import LOCAL, Correlated
 from torch.distributions import MultivariateNormal
 
 import zoo
-from tests.support import LOCAL, Correlated
 from zoo.distributions import DiagonalGaussian
 from zoo.likelihoods import Gaussian
 

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from ppca import PPCA, drawn
 
 import zoo
 from benchmarks import ais
 from benchmarks.importance import stream
 from benchmarks.metrics import METRICS, measure
-from tests.benchmarks.ppca import PPCA, drawn
 from zoo.likelihoods import Gaussian
 from zoo.noise import Generated
 from zoo.variant import Joint

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ppca import GAP, PPCA, drawn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -13,7 +14,6 @@ import zoo
 from benchmarks import context as context_module
 from benchmarks.importance import UNIT, Bounds, LogMeanExp, ladder, stream
 from benchmarks.metrics import METRICS, measure
-from tests.benchmarks.ppca import GAP, PPCA, drawn
 
 KS = [1, 10, 50, 100, 500]
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from support import dataset
 
 import zoo
 from benchmarks.metrics import METRICS, measure
-from tests.support import dataset
 from zoo.likelihoods import Bernoulli, ContinuousBernoulli, Gaussian
 
 LIKELIHOOD = [name for name in METRICS if METRICS.get(name).group == "likelihood"]

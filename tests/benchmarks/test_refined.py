@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
+from ppca import PPCA, PRECISION, drawn
 
 import zoo
 from benchmarks import refined
 from benchmarks.metrics import METRICS, measure
 from benchmarks.metrics import nll_refined as nll_refined_module
-from tests.benchmarks.ppca import PPCA, PRECISION, drawn
 from zoo.noise import Generated
 
 
