@@ -35,4 +35,4 @@ def test_the_report_says_what_the_records_say(suite, tmp_path):
 
 
 def test_results_stay_small():                            # a page is 1.2 MB of plotting library before it says anything
-    assert sum(p.stat().st_size for p in RESULTS.rglob("*") if p.is_file()) < 30_000_000
+    assert sum(p.stat().st_size for p in RESULTS.rglob("*") if p.is_file()) < 40_000_000
