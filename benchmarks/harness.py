@@ -229,7 +229,7 @@ def _advice(error: Exception, trial: Trial, trained: bool) -> str:
 
 
 def _fitted(trial: Trial, data: zoo.Dataset) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
-    """As `_Runner._trained`, of a baseline: fitted anew at every measurement, since that takes seconds."""
+    """As `Runner._trained`, of a baseline: fitted anew at every measurement, since that takes seconds."""
     cost, began = _Cost(torch.device("cpu")), time.perf_counter()
     model = baselines.fit(trial.variant, data, trial.seed, **trial.settings)
     return model, cost.record(time.perf_counter() - began), []

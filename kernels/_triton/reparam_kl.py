@@ -19,20 +19,7 @@ from torch import Tensor
 
 from ..device import row_major
 from .philox import noise
-from .shared import OPTIONS, exp
-
-
-@triton.jit
-def _load(pointer, row_stride, rows, cols, mask):
-    offsets = rows.to(tl.int64)[:, None] * row_stride + cols[None, :]
-    return tl.load(pointer + offsets, mask=mask, other=0.0).to(tl.float32)
-
-
-@triton.jit
-def _store(pointer, row_stride, rows, cols, value, mask):
-    offsets = rows.to(tl.int64)[:, None] * row_stride + cols[None, :]
-    tl.store(pointer + offsets, value.to(pointer.dtype.element_ty), mask=mask)
-
+from .shared import OPTIONS, exp, load_tile, store_tile
 
 # Widths and row strides reach the kernels in units of UNIT elements and are multiplied there: so the compiler knows
 # that rows begin at multiples of UNIT, and reads 16 bytes at a time also where D is no multiple of 16.
@@ -56,32 +43,32 @@ def forward_kernel(
     cols = tile * COLS + tl.arange(0, COLS)
     mask = (rows < B)[:, None] & (cols < D)[None, :]
 
-    mu = _load(mu_p, mu_stride * UNIT, rows, cols, mask)
-    logvar = _load(logvar_p, logvar_stride * UNIT, rows, cols, mask)
+    mu = load_tile(mu_p, mu_stride * UNIT, rows, cols, mask)
+    logvar = load_tile(logvar_p, logvar_stride * UNIT, rows, cols, mask)
     eps = noise(seed_p, k, rows + row0, tile * COLS, ROWS, COLS, FAST)
     z = mu + exp(0.5 * logvar) * eps
-    _store(z_p + k.to(tl.int64) * B * D, D, rows, cols, z, mask)
+    store_tile(z_p + k.to(tl.int64) * B * D, D, rows, cols, z, mask)
 
     if WEIGHT:
         standard = z
         ratio = logvar
         if PRIOR:
-            p_logvar = _load(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
-            standard = (z - _load(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)) * exp(-0.5 * p_logvar)
+            p_logvar = load_tile(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
+            standard = (z - load_tile(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)) * exp(-0.5 * p_logvar)
             ratio = logvar - p_logvar
         weight = tl.where(mask, 0.5 * (ratio + eps * eps - standard * standard), 0.0)  # masked lanes have noise, too
         tl.store(weight_p + (tile * K + k).to(tl.int64) * B + rows, tl.sum(weight, axis=1), mask=rows < B)
 
     if k == 0:
         if PRIOR:
-            p_logvar = _load(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
-            distance = mu - _load(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
+            p_logvar = load_tile(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
+            distance = mu - load_tile(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
             ratio = logvar - p_logvar
             kl = 0.5 * (distance * distance * exp(-p_logvar) + (exp(ratio) - 1.0) - ratio)
         else:
             kl = 0.5 * (mu * mu + (exp(logvar) - 1.0) - logvar)
         if PER_DIM:
-            _store(kl_p, D, rows, cols, kl, mask)
+            store_tile(kl_p, D, rows, cols, kl, mask)
         else:  # masked lanes hold exact zeros: they were loaded as mu = logvar = 0
             tl.store(kl_p + tile.to(tl.int64) * B + rows, tl.sum(kl, axis=1), mask=rows < B)
 
@@ -100,12 +87,12 @@ def backward_kernel(
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tile * COLS + tl.arange(0, COLS)
     mask = (rows < B)[:, None] & (cols < D)[None, :]
-    mu = _load(mu_p, mu_stride * UNIT, rows, cols, mask)
-    logvar = _load(logvar_p, logvar_stride * UNIT, rows, cols, mask)
+    mu = load_tile(mu_p, mu_stride * UNIT, rows, cols, mask)
+    logvar = load_tile(logvar_p, logvar_stride * UNIT, rows, cols, mask)
     distance = mu
     if PRIOR:
-        p_logvar = _load(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
-        distance = mu - _load(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
+        p_logvar = load_tile(p_logvar_p, p_logvar_stride * UNIT, rows, cols, mask)
+        distance = mu - load_tile(p_mu_p, p_mu_stride * UNIT, rows, cols, mask)
         precision = exp(-p_logvar)
     std = exp(0.5 * logvar)
 
@@ -116,7 +103,7 @@ def backward_kernel(
     direct = tl.zeros([ROWS, 1], tl.float32)  # and of gweight
     for k in range(K):
         sample = tl.cast(k, tl.int64)
-        gz = _load(gz_p, D, sample * B + rows, cols, mask)
+        gz = load_tile(gz_p, D, sample * B + rows, cols, mask)
         eps = noise(seed_p, sample, rows + row0, tile * COLS, ROWS, COLS, FAST)
         if WEIGHT:
             gweight = tl.load(gweight_p + sample * B + rows, mask=rows < B, other=0.0)[:, None]
@@ -135,19 +122,19 @@ def backward_kernel(
         scaled += gz * eps
 
     if PER_DIM:
-        gkl = _load(gkl_p, D, rows, cols, mask)
+        gkl = load_tile(gkl_p, D, rows, cols, mask)
     else:
         gkl = tl.load(gkl_p + rows, mask=rows < B, other=0.0).to(tl.float32)[:, None]
     if PRIOR:
         pull = distance * precision
         excess = exp(logvar - p_logvar) - 1.0
-        _store(gp_mu_p, D, rows, cols, gp_mu - gkl * pull, mask)
-        _store(gp_logvar_p, D, rows, cols, gp_logvar - 0.5 * gkl * (distance * pull + excess), mask)
+        store_tile(gp_mu_p, D, rows, cols, gp_mu - gkl * pull, mask)
+        store_tile(gp_logvar_p, D, rows, cols, gp_logvar - 0.5 * gkl * (distance * pull + excess), mask)
     else:
         pull = mu
         excess = exp(logvar) - 1.0
-    _store(gmu_p, D, rows, cols, path + gkl * pull, mask)
-    _store(glogvar_p, D, rows, cols, 0.5 * (std * scaled + gkl * excess + direct), mask)
+    store_tile(gmu_p, D, rows, cols, path + gkl * pull, mask)
+    store_tile(glogvar_p, D, rows, cols, 0.5 * (std * scaled + gkl * excess + direct), mask)
 
 
 def forward(

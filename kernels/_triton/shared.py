@@ -19,7 +19,18 @@ def log(x):
 
 
 @triton.jit
+def load_tile(pointer, row_stride, rows, cols, mask):
+    offsets = rows.to(tl.int64)[:, None] * row_stride + cols[None, :]
+    return tl.load(pointer + offsets, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def store_tile(pointer, row_stride, rows, cols, value, mask):
+    offsets = rows.to(tl.int64)[:, None] * row_stride + cols[None, :]
+    tl.store(pointer + offsets, value.to(pointer.dtype.element_ty), mask=mask)
+
+
+@triton.jit
 def load_rows(pointer, stride, rows, n, cols, width):
     """(len(rows), len(cols)) float32 of a matrix (n, width), zero outside."""
-    mask = (rows < n)[:, None] & (cols < width)[None, :]
-    return tl.load(pointer + rows.to(tl.int64)[:, None] * stride + cols[None, :], mask=mask, other=0.0).to(tl.float32)
+    return load_tile(pointer, stride, rows, cols, (rows < n)[:, None] & (cols < width)[None, :])

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from .shared import OPTIONS, exp, load_rows, log
+from .shared import OPTIONS, exp, load_rows, log, store_tile
 
 TILE = 4096                                                 # elements of a tile
 
@@ -55,7 +55,7 @@ def forward_kernel(
         marginal_max = peak
     tl.store(joint_p + rows, joint_max + log(joint_sum), mask=rows < N)
     mask = (rows < N)[:, None] & (cols < D)[None, :]
-    tl.store(marginal_p + rows.to(tl.int64)[:, None] * D + cols[None, :], marginal_max + log(marginal_sum), mask=mask)
+    store_tile(marginal_p, D, rows, cols, marginal_max + log(marginal_sum), mask)
 
 
 @triton.jit
@@ -88,7 +88,7 @@ def rows_kernel(
         inside = (rows < N)[:, None, None] & (others < B)[None, :, None] & (cols < D)[None, None, :]
         total -= tl.sum(_weights(each, joint, marginal, gjoint, gmarginal, inside) * u, axis=1)
     mask = (rows < N)[:, None] & (cols < D)[None, :]
-    tl.store(gz_p + rows.to(tl.int64)[:, None] * D + cols[None, :], total.to(gz_p.dtype.element_ty), mask=mask)
+    store_tile(gz_p, D, rows, cols, total, mask)
 
 
 @triton.jit
@@ -117,9 +117,8 @@ def columns_kernel(
         gmu += tl.sum(weights * u, axis=0)
         glogvar += 0.5 * tl.sum(weights * (u * distance - 1.0), axis=0)
     mask = (others < B)[:, None] & (cols < D)[None, :]
-    offsets = others.to(tl.int64)[:, None] * D + cols[None, :]
-    tl.store(gmu_p + offsets, gmu.to(gmu_p.dtype.element_ty), mask=mask)
-    tl.store(glogvar_p + offsets, glogvar.to(glogvar_p.dtype.element_ty), mask=mask)
+    store_tile(gmu_p, D, others, cols, gmu, mask)
+    store_tile(glogvar_p, D, others, cols, glogvar, mask)
 
 
 def forward(z: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:

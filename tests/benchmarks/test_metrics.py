@@ -5,31 +5,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from ignorant import Ignorant
 
 import zoo
 from benchmarks import context as context_module
 from benchmarks.context import mean_and_error
 from benchmarks.metrics import METRICS, measure, metric
 from zoo.distributions import DiagonalGaussian
-from zoo.likelihoods import Bernoulli, Gaussian
+from zoo.likelihoods import Gaussian
 
 W, S = 1.5, 0.5                                             # x = W z + S eps
-
-
-class Ignorant(zoo.Variant):
-    """q = prior, and a decoder that ignores z: every bound is the log-probability under independent pixels."""
-
-    entry = zoo.entry("vae")
-
-    def posterior(self, batch):
-        zeros = torch.zeros(len(batch.x), self.latent_dim)
-        return DiagonalGaussian(zeros, zeros)
-
-    def likelihood(self, z, given):
-        return Bernoulli(self.logits.expand(*z.shape[:2], *self.spec.shape))
-
-    def objective(self, terms, step):
-        return -terms.elbo
 
 
 class Exact(Ignorant):
