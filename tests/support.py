@@ -6,10 +6,11 @@ Nothing here names a variant: which tests apply to which is read from `zoo.entry
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
 from zoo.noise import Default
@@ -209,6 +210,20 @@ class Given(Default):
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
         return self.normal(shape)
+
+
+class NoHostReads(TorchDispatchMode):
+    """Fails where a value, or a shape that depends on values, would be read on the host: on a GPU each waits for the device."""
+
+    READS: ClassVar = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "bincount",
+                       "_unique2", "unique_dim", "unique_consecutive"}
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func._schema.name.removeprefix("aten::")
+        assert name not in self.READS, f"{name} reads on the host"
+        if name in ("index", "index_put", "index_put_"):
+            assert not any(i is not None and i.dtype == torch.bool for i in args[1]), "an index by a mask reads its count"
+        return func(*args, **(kwargs or {}))
 
 
 def _rows(drawn: Tensor, rows: Tensor) -> Tensor:

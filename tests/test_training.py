@@ -9,7 +9,8 @@ from support import LOCAL, SPECS, dataset, fit, perturbed, small, weights
 
 import zoo
 from zoo.noise import fold, keyed
-from zoo.training import DivergenceError, Recipe, Run, mean_elbo
+from zoo.recipe import Recipe
+from zoo.run import DivergenceError, Run, mean_elbo
 
 PLAIN = Recipe(steps=10, batch_size=8, lr=0.01, final_lr=0.01, weight_decay=0.0, warmup=0, clip=1000.0, ema=0.0,
                precision="float32", evaluate_every=100, early_stopping=None)
@@ -86,7 +87,7 @@ def test_weight_decay_shrinks_the_weights():
 
 def test_an_epoch_visits_every_example_once_in_an_order_of_its_own():
     run = Run(small("vae", "binary"), dataset("binary", 24), PLAIN, 0, None)
-    first, second = ([run._order(e * 3 + i) for i in range(3)] for e in range(2))
+    first, second = ([run.order(e * 3 + i) for i in range(3)] for e in range(2))
     assert all(torch.cat(epoch).sort().values.tolist() == list(range(24)) for epoch in (first, second))
     assert torch.cat(first).tolist() != torch.cat(second).tolist() != list(range(24))
 

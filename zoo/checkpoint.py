@@ -12,7 +12,7 @@ from torch import Tensor
 from .store import describe, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from .training import Run
+    from .run import Run
 
 SCHEMA = "vae-zoo.checkpoint/1"
 

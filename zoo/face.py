@@ -24,6 +24,7 @@ from .spec import DataSpec as DataSpec
 from .store import load as load
 from .store import save as save
 from .training import fit as fit
+from .training import fit_many as fit_many
 from .variant import Batch as Batch
 from .variant import Contract as Contract
 from .variant import Joint as Joint

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -43,6 +44,11 @@ class Log:
                     self.writer.add_scalar(key, value, int(row["step"]))
         if self.on_log is not None:
             self.on_log(row)
+
+    def say(self, text: str) -> None:
+        """To who watches; the bar stays below."""
+        if not self.bar.disable:
+            self.bar.write(text, file=sys.stderr)
 
     def advance(self, done: int) -> None:
         self.bar.update(done - self.bar.n)

@@ -6,10 +6,13 @@ a resumed run, a replica and a single run see the same numbers. Two backends say
     Generated   torch's generator, reseeded from (seed, step) and site: the fast one in eager mode on a CPU
     Philox      counter-based words (kernels.philox): the same numbers on every device, and the seed of the fused kernels
 
-`Default` is torch's global generator, for calls that bring no noise.
+`Default` is torch's global generator, for calls that bring no noise. A program that cannot hold a generator, such as a compiled
+step, is given numbers drawn ahead: `Asked` learns what it will ask for, `ahead` draws that, `Given` hands it out.
 """
 
-from typing import Protocol
+import math
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -83,13 +86,17 @@ class Generated(Default):
 
 
 class Philox:
-    """Counter-based noise. `key` is a 0-dim int64 tensor: it stays on its device, and vmap may map it."""
+    """Counter-based noise. `key` is a 0-dim int64 tensor: it stays on its device, and vmap may map it.
 
-    def __init__(self, key: Tensor) -> None:
-        self.key, self.site = key, 0
+    fused    whether kernels make a latent's noise themselves from its seed; the numbers are the same
+    """
+
+    def __init__(self, key: Tensor, fused: bool = True) -> None:
+        self.key, self.site, self.fused = key, 0, fused
 
     def latent(self, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
-        return None, self._seed()
+        seed = self._seed()
+        return (None, seed) if self.fused else (latent_noise(seed, shape), None)
 
     def normal(self, shape: tuple[int, ...]) -> Tensor:
         return philox.normal(self._seed(), (1, 1, torch.Size(shape).numel())).view(shape)
@@ -106,6 +113,70 @@ class Philox:
     def _seed(self) -> Tensor:
         self.site += 1
         return torch.stack([self.key, torch.full_like(self.key, self.site)])
+
+
+def latent_noise(seed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The noise (K,B,..,D) that a fused kernel makes from a latent's seed."""
+    return philox.normal(seed, (shape[0], math.prod(shape[1:-1]), shape[-1])).view(shape)
+
+
+class Asked(Default):
+    """Noise without chance that notes what it is asked for: (method, its arguments) of each draw."""
+
+    def __init__(self, device: torch.device | str) -> None:
+        super().__init__(device)
+        self.sites: list[tuple[str, tuple[Any, ...]]] = []
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        return self._note(torch.zeros(shape, device=self.device), "normal", tuple(shape))
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        return self._note(torch.full(shape, 0.5, device=self.device), "uniform", tuple(shape))
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        return self._note(torch.zeros(shape, dtype=torch.int64, device=self.device), "integers", high, tuple(shape))
+
+    def permutation(self, n: int) -> Tensor:
+        return self._note(torch.arange(n, device=self.device), "permutation", n)
+
+    def latent(self, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        return self._note(torch.zeros(shape, device=self.device), "latent", tuple(shape)), None
+
+    def _note(self, drawn: Tensor, method: str, *arguments: Any) -> Tensor:
+        self.sites.append((method, arguments))
+        return drawn
+
+
+def ahead(noise: Noise, sites: Iterable[tuple[str, tuple[Any, ...]]]) -> list[Tensor]:
+    """What the noise would give at each site in turn; noise itself for latents, never a seed."""
+    drawn = (getattr(noise, method)(*arguments) for method, arguments in sites)
+    return [d[0] if isinstance(d, tuple) else d for d in drawn]
+
+
+class Given:
+    """Numbers drawn ahead, handed out in their order."""
+
+    def __init__(self, drawn: list[Tensor]) -> None:
+        self.drawn, self.site = drawn, -1
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        return self._next()
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        return self._next()
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        return self._next()
+
+    def permutation(self, n: int) -> Tensor:
+        return self._next()
+
+    def latent(self, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        return self._next(), None
+
+    def _next(self) -> Tensor:
+        self.site += 1
+        return self.drawn[self.site]
 
 
 def keyed(seed: int, step: int, device: torch.device) -> Noise:

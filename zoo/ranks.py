@@ -20,9 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from kernels import philox
-
-from .noise import Default, Generated, Noise
+from .noise import Asked, Generated, Noise, latent_noise
 
 if TYPE_CHECKING:
     from .data import Split
@@ -156,7 +154,7 @@ class Rows:
         site, whole = self._next(shape)
         eps, seed = self.whole.latent(whole)
         if eps is None and seed is not None:                # what the fused kernel would make for the whole batch
-            eps = philox.normal(seed, (whole[0], math.prod(whole[1:-1]), whole[-1])).view(whole)
+            eps = latent_noise(seed, whole)
         assert eps is not None
         return self._part(eps, site), None
 
@@ -178,41 +176,21 @@ class Rows:
         return parts[self.ranks.rank].flatten(axis, axis + 1)
 
 
-class _Shapes(Default):
-    """Noise that remembers what it was asked for."""
-
-    def __init__(self, device: torch.device) -> None:
-        super().__init__(device)
-        self.shapes: list[tuple[int, ...]] = []
-
-    def normal(self, shape: tuple[int, ...]) -> Tensor:
-        self.shapes.append(tuple(shape))
-        return torch.zeros(shape, device=self.device)
-
-    def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        return self.normal(shape) + 0.5
-
-    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
-        return self.normal(shape).long()
-
-    def permutation(self, n: int) -> Tensor:
-        self.shapes.append((n,))
-        return torch.arange(n, device=self.device)
-
-    def latent(self, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
-        return self.normal(shape), None
-
-
 @torch.no_grad()
 def _sites(model: "Contract", train: "Split") -> list[Site]:
     """Where batches lie in each draw of a step: on the axis that grows when an example is added."""
     asked = []
     for n in (2, 3):
-        noise = _Shapes(train.x.device)
+        noise = Asked(train.x.device)
         model(train.batch(torch.arange(n, device=train.x.device) % len(train), noise), noise=noise)
-        asked.append(noise.shapes)
+        asked.append([_shape(arguments[-1]) for _, arguments in noise.sites])
     found: list[Site] = []
     for small, large in zip(*asked, strict=True):
         grown = [(axis, b - a) for axis, (a, b) in enumerate(zip(small, large, strict=True)) if a != b]
         found.append(grown[0] if grown else None)
     return found
+
+
+def _shape(asked: tuple[int, ...] | int) -> tuple[int, ...]:
+    """Of a draw; a permutation is asked for by its length."""
+    return (asked,) if isinstance(asked, int) else asked

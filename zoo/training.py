@@ -1,91 +1,27 @@
-"""The training loop: AdamW on `objective`, for every variant the same.
+"""Training: AdamW on `objective`, for every variant the same. `run.py` is what one run is, `engines.py` who makes its steps."""
 
-A run is a function of (model, data, recipe, seed): noise and data order depend on (seed, step) and on nothing else, so that a
-resumed run gives the uninterrupted one's numbers, bit for bit on a CPU. A step reads nothing on the host; the log does, once
-in LOG_ROWS steps.
-"""
-
-import math
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
-from .checkpoint import read_checkpoint, write_checkpoint
-from .data import Dataset, Split
-from .log import COLUMNS, Log
-from .noise import fold, keyed
-from .ranks import Ranks
-from .store import save
+from .data import Dataset
+from .engines import Engine
+from .log import Log
+from .recipe import Recipe, arithmetic, plan
+from .registry import create
+from .run import DivergenceError, Result, Run
 from .variant import Contract
-
-LOG_ROWS = 100                                              # steps kept on the device between two reads of the host
-VALID, ORDER = 1, 2                                         # streams of a seed besides the training noise's
-
-
-class DivergenceError(FloatingPointError):
-    """NaN or Inf in the loss: says the step, the terms and the last good checkpoint."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a run's result depends on besides model, data and seed. Rates are per step; the KL's weight and lr are schedules."""
-
-    steps: int
-    batch_size: int
-    lr: float
-    final_lr: float                                         # where the cosine from lr ends; lr itself: constant
-    weight_decay: float
-    warmup: int                                             # steps in which the KL's weight rises from 0 to 1
-    clip: float
-    ema: float
-    precision: str
-    evaluate_every: int
-    early_stopping: int | None
-
-    def __post_init__(self) -> None:
-        for name, low in (("steps", 1), ("batch_size", 1), ("warmup", 0), ("evaluate_every", 1)):
-            if getattr(self, name) < low:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {low}")
-        for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}; it must be in [0, 1), 0 for none")
-        if self.precision not in ("float32", "bf16"):
-            raise ValueError(f"precision is {self.precision!r}; it must be 'float32' or 'bf16'")
-        if self.early_stopping is not None and self.early_stopping < 1:
-            raise ValueError(f"early_stopping is {self.early_stopping}; it is how many evaluations without gain to bear, "
-                             "at least 1")
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step: a cosine from lr to final_lr."""
-        return self.final_lr + 0.5 * (self.lr - self.final_lr) * (1 + math.cos(math.pi * step / self.steps))
-
-
-@dataclass
-class Result:
-    """What `fit` returns: log rows (dictionaries with `step`, nats as in `elbo`), the best validation ELBO, why it ended."""
-
-    history: list[dict[str, float]] = field(default_factory=list)
-    best_elbo: float = -math.inf
-    best_step: int = 0
-    steps: int = 0
-    seconds: float = 0.0
-    stopped_early: bool = False
 
 
 def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: float | None = None, batch_size: int = 128,
         lr: float = 1e-3, final_lr: float | None = None, weight_decay: float = 0.0, warmup: int = 0, clip: float = 1000.0,
         ema: float = 0.0, seed: int = 0, device: torch.device | str = "auto", precision: str = "float32",
-        evaluate_every: int | None = None, early_stopping: int | None = None, out: str | Path | None = None,
-        checkpoint_every: int = 1000, resume: bool = False, on_log: Callable[[dict[str, float]], None] | None = None,
-        progress: bool = True, tensorboard: bool = True) -> Result:
+        engine: str = "auto", evaluate_every: int | None = None, early_stopping: int | None = None,
+        out: str | Path | None = None, checkpoint_every: int = 1000, resume: bool = False,
+        on_log: Callable[[dict[str, float]], None] | None = None, progress: bool = True, tensorboard: bool = True) -> Result:
     """Train a model in place.
 
     steps | epochs    how long (20 epochs where neither is given)
@@ -93,11 +29,13 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     warmup            steps over which the KL's weight rises from 0 to 1; no metric sees it
     clip              largest norm of the gradient
     ema               decay of an average of the weights, which is then what is evaluated, saved and left in the model
-    precision         "float32", or "bf16": nets in bfloat16, densities and optimiser in float32
+    precision         "float32"; "tf32", a GPU's products; "bf16": nets in bfloat16, densities and optimiser in float32
+    engine            who makes the steps (`zoo.engines`): "eager", "compile", "cudagraph", "compile+cudagraph", or "auto": the
+                      fastest for so many steps, by measuring. Equal to rounding; only one and the same gives equal bits
     evaluate_every    steps between validation ELBOs (default: an epoch, at least 100 steps)
     early_stopping    evaluations without a better validation ELBO to bear; the best weights are left in the model
     out               folder for checkpoint.safetensors, model.safetensors, log.jsonl and, where installed, TensorBoard's files
-    resume            continue from out's checkpoint, if there is one
+    resume            continue from out's checkpoint, if there is one; "auto" is then the engine that it was made with
     on_log            called with every row of the log
 
     Where torch.distributed's process group stands, its ranks share every batch out (see `zoo.ranks`); the first one writes.
@@ -105,194 +43,72 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     Raises: ValueError where data and model do not fit, or for a setting out of range; DivergenceError for NaN or Inf in the
     loss; OSError where `out` cannot be written.
     """
-    if steps is not None and epochs is not None:
-        raise ValueError(f"give steps or epochs, not both; got steps={steps} and epochs={epochs}")
-    if data.spec != model.spec:
-        raise ValueError(f"the model was built for {model.spec}, but {data.name} is {data.spec}; create it with data.spec")
-    if resume and out is None:
-        raise ValueError("resume=True needs `out`, the folder of the run to continue")
-    batch_size = min(batch_size, len(data.train))
-    per_epoch = len(data.train) // max(batch_size, 1)
-    total = steps if steps is not None else math.ceil((20 if epochs is None else epochs) * per_epoch)
-    recipe = Recipe(total, batch_size, lr, lr if final_lr is None else final_lr, weight_decay, warmup, clip, ema, precision,
-                    evaluate_every or max(per_epoch, 100), early_stopping)
+    recipe = plan(len(data.train), steps=steps, epochs=epochs, batch_size=batch_size, lr=lr, final_lr=final_lr,
+                  weight_decay=weight_decay, warmup=warmup, clip=clip, ema=ema, precision=precision,
+                  evaluate_every=evaluate_every, early_stopping=early_stopping)
+    run = model, seed, None if out is None else Path(out)
+    return _train([run], data, recipe, engine, device, checkpoint_every, resume, on_log, progress, tensorboard)[0]
+
+
+def fit_many(name: str, data: Dataset, *, seeds: Sequence[int], settings: dict[str, Any] | None = None,
+             device: torch.device | str = "auto", engine: str = "auto", out: str | Path | None = None,
+             checkpoint_every: int = 1000, resume: bool = False, progress: bool = True, tensorboard: bool = True,
+             **recipe: Any) -> list[tuple[Contract, Result]]:
+    """Train a variant from several seeds at once, as one batched program; what `fit` gives for each, to rounding.
+
+    For a GPU, which one small model leaves idle; on a CPU seeds one after the other take the same time. Each seed has its own
+    initial weights, data order and noise, is clipped, evaluated and stopped by itself, and writes to out/<seed>. `settings` are
+    the variant's; `recipe` and the rest as in `fit`.
+
+    Raises: as `fit`; TypeError for a recipe's setting that there is not; ValueError for no seeds, or the same one twice.
+    """
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds are {list(seeds)}; give at least one, and each once")
+    runs = [(create(name, data.spec, seed=seed, **(settings or {})), seed, None if out is None else Path(out) / str(seed))
+            for seed in seeds]
+    results = _train(runs, data, plan(len(data.train), **recipe), engine, device, checkpoint_every, resume, None, progress,
+                     tensorboard)
+    return [(model, result) for (model, _, _), result in zip(runs, results, strict=True)]
+
+
+def _train(planned: "list[tuple[Contract, int, Path | None]]", data: Dataset, recipe: Recipe, engine: str,
+           device: torch.device | str, checkpoint_every: int, resume: bool, on_log: Callable[[dict[str, float]], None] | None,
+           progress: bool, tensorboard: bool) -> list[Result]:
+    """Runs (model, seed, out) of one recipe, in step with one another."""
+    for model, _, out in planned:
+        if data.spec != model.spec:
+            raise ValueError(f"the model was built for {model.spec}, but {data.name} is {data.spec}; create it with data.spec")
+        if resume and out is None:
+            raise ValueError("resume=True needs `out`, the folder of the run to continue")
     data.check()
-    run = Run(model.to(choose_device(device)), data, recipe, seed, None if out is None else Path(out))
-    if resume:
-        run.restore()
-    first = run.ranks.first
-    run.ranks.agree(run.result.steps, run.device)
-    with Log(run.out if first else None, run.result.steps, total, run.result.history, on_log if first else None,
-             progress and first, tensorboard) as log:
-        run.fit(checkpoint_every, log)
-    return run.finish()
+    place = choose_device(device)
+    with arithmetic(recipe.precision, place), ExitStack() as logs:
+        runs = [Run(model.to(place), data, recipe, seed, out) for model, seed, out in planned]
+        for run in runs:
+            if resume:
+                run.restore()
+            first = run.ranks.first
+            run.ranks.agree(run.result.steps, run.device)
+            run.begin(logs.enter_context(Log(run.out if first else None, run.result.steps, recipe.steps, run.result.history,
+                                             on_log if first else None, progress and first and run is runs[0], tensorboard)))
+        if any(run.result.steps != runs[0].result.steps for run in runs):
+            raise ValueError(f"the seeds would begin at the steps {[run.result.steps for run in runs]}: finish each alone")
+        going, lost = [run for run in runs if run.going], dict[int, DivergenceError]()
+        stepper = Engine(runs, engine, runs[0].log.say) if going else None
+        while stepper and going:
+            stepper.step()
+            for run in going:
+                try:
+                    run.note(checkpoint_every)
+                except DivergenceError as error:            # the other seeds go on
+                    lost[run.seed] = error
+            going = [run for run in going if run.going and run.seed not in lost]
+        results = [run.finish() for run in runs if run.seed not in lost]
+    if lost:
+        raise DivergenceError("; ".join(f"seed {seed}: {error}" for seed, error in lost.items()))
+    return results
 
 
 def choose_device(name: torch.device | str) -> torch.device:
     """The device of this name; `auto` is a GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else torch.device(name)
-
-
-class Run:
-    """One training run. What changes: the model, two optimisers' moments, the average, and the count of steps."""
-
-    def __init__(self, model: Contract, data: Dataset, recipe: Recipe, seed: int, out: Path | None) -> None:
-        self.model, self.recipe, self.seed, self.out = model, recipe, seed, out
-        self.checkpoint = None if out is None else out / "checkpoint.safetensors"
-        self.device = model.device
-        self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
-        self.ranks = Ranks()
-        self.ranks.begin(model, self.train, recipe.batch_size)
-        named = list(model.named_parameters())
-        self.ours = [p for n, p in named if not n.startswith("adversary.")]
-        self.theirs = [p for n, p in named if n.startswith("adversary.")]
-        self.optimiser = torch.optim.AdamW(self.ours, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-        self.critic = torch.optim.AdamW(self.theirs or [torch.empty(0, device=self.device)], recipe.lr, betas=(0.5, 0.9),
-                                        weight_decay=0.0, fused=True)
-        self.average = [p.detach().clone() for p in self.ours] if recipe.ema else []
-        self.best: dict[str, Tensor] = {}
-        self.per_epoch = len(self.train) // recipe.batch_size
-        self.rows = torch.zeros(LOG_ROWS, len(COLUMNS), device=self.device)
-        self.step_tensor = torch.zeros((), device=self.device)
-        self.result = Result()
-        self.since_best = 0
-        self.permutation: Tensor | None = None              # of the epoch at hand: derived, never saved
-
-    # -- one step -------------------------------------------------------------------------------------------------------
-    def step(self) -> None:
-        """Reads nothing on the host. The gradients of objective and critic are taken apart: neither leaks into the other."""
-        r, done = self.recipe, self.result.steps
-        noise = self.ranks.noise(keyed(self.seed, done, self.device))
-        batch = self.train.batch(self.ranks.rows(self._order(done)), noise)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bf16"):
-            terms = self.model(batch, noise=noise)
-            warmed = terms.tempered(((self.step_tensor + 1) / r.warmup).clamp(max=1)) if r.warmup else terms
-            loss = self.model.objective(warmed, self.step_tensor).mean()
-            critic = self.model.adversary_loss(terms, noise)
-        norm = self._descend(self.optimiser, self.ours, loss, done, r.clip)
-        if critic is not None:
-            self._descend(self.critic, self.theirs, critic, done, r.clip)
-        with torch.no_grad():
-            for name, value in self.model.updated_buffers(terms).items():
-                self.model.get_buffer(name).copy_(value)
-            if self.average:
-                decay = min(r.ema, (1 + done) / (10 + done))                # young averages forget the initial weights
-                torch._foreach_lerp_(self.average, [p.detach() for p in self.ours], 1 - decay)
-            seen = (loss, terms.nll.mean(), terms.kl.sum(-1).mean(), terms.elbo.mean(), norm)
-            self.rows[done % LOG_ROWS] = torch.stack([v.detach().float() for v in seen])
-            self.step_tensor += 1
-        self.result.steps += 1
-
-    def _descend(self, optimiser: torch.optim.AdamW, parameters: list[torch.nn.Parameter], loss: Tensor, done: int,
-                 clip: float) -> Tensor:
-        for group in optimiser.param_groups:
-            group["lr"] = self.recipe.rate(done)
-        for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-            p.grad = None if g is None else g.contiguous()  # the fused optimiser misreads any other layout, silently
-        self.ranks.average(p.grad for p in parameters if p.grad is not None)
-        norm = clip_grad_norm_(parameters, clip)
-        optimiser.step()
-        return norm
-
-    def _order(self, done: int) -> Tensor:
-        """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""
-        epoch, i = divmod(done, self.per_epoch)
-        if i == 0 or self.permutation is None:
-            generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
-            self.permutation = torch.randperm(len(self.train), generator=generator).to(self.device)
-        return self.permutation[i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
-
-    # -- the loop -------------------------------------------------------------------------------------------------------
-    def fit(self, checkpoint_every: int, log: Log) -> None:
-        r, result, began, seen = self.recipe, self.result, time.perf_counter(), self.result.steps
-        before = result.seconds
-        self.model.train()
-        while result.steps < r.steps and not result.stopped_early:
-            self.step()
-            done = result.steps
-            evaluate, last = done % r.evaluate_every == 0, done == r.steps
-            keep = self.checkpoint is not None and (done % checkpoint_every == 0 or last)
-            if done % LOG_ROWS == 0 or evaluate or last or keep:         # a checkpoint is read before it is kept: no NaN
-                row = self._read(seen, done)
-                if evaluate or last:
-                    row["valid_elbo"] = self._evaluate(done)
-                result.seconds = before + time.perf_counter() - began
-                log.write({**row, "seconds": result.seconds})
-                seen = done
-            if self.checkpoint is not None and self.ranks.first and (keep or result.stopped_early):
-                write_checkpoint(self, self.checkpoint)
-            log.advance(done)
-
-    def _read(self, since: int, done: int) -> dict[str, float]:
-        """Means of the rows of steps since + 1 .. done.  Raises: DivergenceError."""
-        rows = self.rows[[i % LOG_ROWS for i in range(since, done)]]
-        self.ranks.average([rows])
-        rows = rows.cpu()
-        bad = (~torch.isfinite(rows)).any(1).nonzero().flatten().tolist()
-        if bad:
-            values = dict(zip(COLUMNS, rows[bad[0]].tolist(), strict=True))
-            wrong = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not math.isfinite(v))
-            saved = self.checkpoint is not None and self.checkpoint.is_file()
-            kept = f"the last good checkpoint is {self.checkpoint}" if saved else "no checkpoint was written before"
-            raise DivergenceError(f"step {since + bad[0] + 1}: {wrong} (all terms: {values}); {kept}. "
-                                  "Lower lr or clip, or look for outliers in the data.")
-        return {"step": done, "epoch": done / self.per_epoch, "lr": self.recipe.rate(done),
-                **dict(zip(COLUMNS, rows.mean(0).tolist(), strict=True))}
-
-    def _evaluate(self, done: int) -> float:
-        with self.averaged():
-            elbo = mean_elbo(self.model, self.valid, self.seed, ranks=self.ranks)
-            if elbo > self.result.best_elbo and done >= self.recipe.warmup:        # before that the bound is not trained for
-                self.result.best_elbo, self.result.best_step, self.since_best = elbo, done, 0
-                if self.recipe.early_stopping:
-                    self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-            elif done > self.recipe.warmup:
-                self.since_best += 1
-                self.result.stopped_early = bool(self.recipe.early_stopping and self.since_best >= self.recipe.early_stopping)
-        return elbo
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """The averaged weights in the model, for as long as the block lasts."""
-        kept = [p.detach().clone() for p in self.ours] if self.average else []
-        self._put(self.average)
-        try:
-            yield
-        finally:
-            self._put(kept)
-
-    def finish(self) -> Result:
-        """Leave in the model, and in `out`, the weights that count: averaged, and the best where training stops early."""
-        self.model.eval()
-        self._put(self.average)
-        if self.best:
-            self.model.load_state_dict(self.best)
-        if self.out is not None and self.ranks.first:
-            save(self.model, self.out / "model.safetensors")
-        return self.result
-
-    @torch.no_grad()
-    def _put(self, values: list[Tensor]) -> None:
-        for p, value in zip(self.ours, values, strict=False):
-            p.copy_(value)
-
-    def restore(self) -> None:
-        """Continue from the checkpoint in `out`, if there is one.  Raises: ValueError if it is of another run."""
-        if self.checkpoint is not None and self.checkpoint.is_file():
-            read_checkpoint(self, self.checkpoint)
-
-
-@torch.no_grad()
-def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, ranks: Ranks | None = None) -> float:
-    """Mean ELBO in nats per example, one draw of z each, the same noise at every call. `ranks` take batches in turn."""
-    training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
-    model.eval()
-    rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
-    for i, start in list(enumerate(range(0, len(split), batch_size)))[rank::size]:
-        noise = keyed(fold(seed, VALID), i, model.device)
-        total += model(split.batch(slice(start, start + batch_size), noise), 1, noise).elbo.double().sum()
-    model.train(training)
-    if ranks:
-        ranks.average([total])
-    return size * float(total) / max(len(split), 1)
-

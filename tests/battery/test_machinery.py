@@ -1,18 +1,17 @@
 """What engines and trainers rely on: no graph breaks, no host reads, replicas, bitwise resume, separate critics."""
 
 import copy
-from typing import ClassVar
 
 import pytest
 import torch
-from support import CASES, FORMS, NAMES, dataset, examples, form_id, kinds, perturbed, small
+from support import CASES, FORMS, NAMES, NoHostReads, dataset, examples, form_id, kinds, perturbed, small
 from torch import nn
 from torch.func import functional_call, grad, stack_module_state, vmap
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
 from zoo.noise import Philox, keyed
-from zoo.training import Recipe, Run
+from zoo.recipe import Recipe
+from zoo.run import Run
 
 RECIPE = Recipe(steps=8, batch_size=8, lr=1e-3, final_lr=1e-3, weight_decay=0.0, warmup=0, clip=1000.0, ema=0.9,
                 precision="float32", evaluate_every=100, early_stopping=None)
@@ -47,20 +46,6 @@ def test_compiles_without_a_graph_break(name):
         compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")(*arguments)
     torch.testing.assert_close(compiled, expected)
     torch.testing.assert_close(torch.autograd.grad(compiled, list(model.parameters())), gradients, atol=1e-4, rtol=1e-4)
-
-
-class NoHostReads(TorchDispatchMode):
-    """Fails where a value, or a shape that depends on values, would be read on the host: on a GPU each waits for the device."""
-
-    READS: ClassVar = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "bincount",
-                       "_unique2", "unique_dim", "unique_consecutive"}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func._schema.name.removeprefix("aten::")
-        assert name not in self.READS, f"{name} reads on the host"
-        if name in ("index", "index_put", "index_put_"):
-            assert not any(i is not None and i.dtype == torch.bool for i in args[1]), "an index by a mask reads its count"
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize(("name", "kind", "form"), FORMS + [(n, k, {}) for n, k in CASES if k != kinds(n)[0]], ids=form_id)
@@ -122,7 +107,7 @@ def test_each_loss_moves_its_own_parameters(name, kind, form):
     run = Run(copy.deepcopy(model), data, RECIPE, 0, None)
     run.step()
     noise = keyed(0, 0, model.device)
-    terms = model(data.train.batch(run._order(0), noise), noise=noise)
+    terms = model(data.train.batch(run.order(0), noise), noise=noise)
     losses = {False: model.objective(terms, torch.tensor(0.0)).mean(), True: model.adversary_loss(terms, noise)}
     for (key, old), new in zip(model.named_parameters(), run.model.parameters(), strict=True):
         (g,) = torch.autograd.grad(losses[key.startswith("adversary.")], [old], retain_graph=True)

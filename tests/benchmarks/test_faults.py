@@ -91,7 +91,7 @@ def test_a_full_disk_keeps_the_checkpoint_of_the_trial_at_hand(tiny, monkeypatch
     path, out = tiny
     path.write_text(path.read_text().replace("steps = 5\n", "steps = 200\n", 1))
     with monkeypatch.context() as patch:
-        patch.setattr("zoo.training.save", full)            # the weights, after the last checkpoint
+        patch.setattr("zoo.run.save", full)            # the weights, after the last checkpoint
         assert run(tiny, "--variants", "vae") == 2
     assert "No space left" in capsys.readouterr().err
     assert not records(tiny) and list(out.glob("tiny/models/*/checkpoint.safetensors"))

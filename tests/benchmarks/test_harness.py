@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-import zoo.training
+import zoo.run
 from benchmarks import harness, record, suite
 from benchmarks.cli import main
 
@@ -149,8 +149,8 @@ def test_a_killed_run_is_resumed(tiny, monkeypatch):
     assert not list(record.paths(out / "tiny"))
 
     seen = []
-    read = zoo.training.read_checkpoint
-    monkeypatch.setattr(zoo.training, "read_checkpoint", lambda run, path: (read(run, path), seen.append(run.result.steps)))
+    read = zoo.run.read_checkpoint
+    monkeypatch.setattr(zoo.run, "read_checkpoint", lambda run, path: (read(run, path), seen.append(run.result.steps)))
     assert run(tiny) == 0
     assert seen and 0 < seen[0] < 3000
     (resumed,), (whole,) = record.read_all(out / "tiny"), harness.run(suite.load(str(path)), out=out / "whole", device="cpu",

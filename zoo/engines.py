@@ -1,0 +1,161 @@
+"""Who makes a run's steps: `engine="auto|eager|compile|cudagraph|compile+cudagraph"`.
+
+    eager       as it is written, with torch's fused optimiser
+    compile     the whole step by torch.compile
+    cudagraph   the whole step captured once and replayed: on a GPU small models wait for launches
+    auto        what is fastest here for the steps to come, found by measuring the run's own first steps, and remembered
+
+All give the same losses, to rounding. An engine that fails at its first steps gives way to eager, with a warning.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from .program import WARM, Program
+from .store import describe, write_atomically
+
+if TYPE_CHECKING:
+    from .run import Run
+
+HOW = {"eager": (False, False), "compile": (True, False), "cudagraph": (False, True), "compile+cudagraph": (True, True)}
+ENGINES = ("auto", *HOW)
+TIMED = 20                                                  # steps whose median counts
+HOPE = {"compile": 0.3, "cudagraph": 0.6, "compile+cudagraph": 0.8}     # share of eager's time that one may save; and how
+COST = {"compile": 25.0, "cudagraph": 1.0, "compile+cudagraph": 30.0}   # many seconds it takes to begin, until measured
+
+
+class Engine:
+    """Makes the next step of one run, or of several in step with one another. `say` is told what `auto` chose.
+
+    Raises: ValueError for a name that is none, or an engine that cannot be used here.
+    """
+
+    def __init__(self, runs: "Sequence[Run]", name: str, say: Callable[[str], None]) -> None:
+        if name not in ENGINES:
+            raise ValueError(f"engine is {name!r}; it must be one of {', '.join(ENGINES)}")
+        if "cudagraph" in name and runs[0].device.type != "cuda":
+            raise ValueError(f"engine {name!r} needs a GPU, and the model is on {runs[0].device}; 'compile' and 'eager' do not")
+        ranks, result = runs[0].ranks.size, runs[0].result
+        if ranks > 1 and (name not in ("auto", "eager") or len(runs) > 1):
+            raise ValueError(f"engine {name!r} of {len(runs)} run(s) is for one process, and {ranks} ranks exchange gradients; "
+                             "they train one model with 'eager'")
+        self.runs, self.say = runs, say
+        self.program: Program | None = None
+        if name == "auto" and result.steps and ("cudagraph" not in result.engine or runs[0].device.type == "cuda"):
+            name = result.engine                            # what a checkpoint was made with: equal bits
+        self.choosing: Iterator[None] | None = self._choose() if name == "auto" and ranks == 1 else None
+        self._use("eager" if name == "auto" else name)
+
+    def step(self) -> None:
+        if self.choosing is None:
+            self._step()
+        elif next(self.choosing, "chosen") == "chosen":
+            self.choosing = None
+            self._step()
+
+    def _use(self, name: str) -> None:
+        """From the next step on."""
+        if self.program is not None:
+            self.program.release()
+        alone = name == "eager" and len(self.runs) == 1
+        self.program = None if alone else Program(self.runs, *HOW[name])
+        self._call: Callable[[], None] = self.runs[0].step if self.program is None else self.program.step
+        self.calls = 0
+        for run in self.runs:
+            run.result.engine = name
+
+    def _step(self) -> None:
+        self.calls += 1
+        try:
+            self._call()
+        except Exception as error:                          # the compiler's are of many kinds; one of the model's comes again
+            name = self.runs[0].result.engine
+            if name == "eager" or self.calls > WARM + 1:
+                raise
+            said = str(error).strip().splitlines() or [""]
+            warnings.warn(f"engine {name!r} failed ({type(error).__name__}: {said[0][:200]}); training goes on with 'eager'",
+                          stacklevel=2)
+            self._use("eager")
+            self._call()
+
+    # -- auto -----------------------------------------------------------------------------------------------------------
+    def _choose(self) -> Iterator[None]:
+        """Yields after every step it made. What was tried stays in use if it is the best for the steps to come."""
+        run = self.runs[0]
+        known = _remembered(self.runs)
+        found = dict(known) if "eager" in known else {"eager": (yield from self._timed())}
+        for name in HOW:
+            worth = self._left() * found["eager"] * HOPE.get(name, 0) > COST.get(name, 0)
+            if name in found or not worth or ("cudagraph" in name and run.device.type != "cuda"):
+                continue
+            began = time.perf_counter()
+            self._use(name)
+            self._step()
+            yield
+            found[f"{name} begins"] = time.perf_counter() - began
+            took = yield from self._timed()
+            if run.result.engine != name:                          # it failed
+                break
+            found[name] = took
+        best = min((n for n in HOW if n in found),
+                   key=lambda n: found[n] * self._left() + (found.get(f"{n} begins", 0.0) if n != run.result.engine else 0.0))
+        if best != run.result.engine:
+            self._use(best)
+        if len(found) > 1:
+            times = ", ".join(f"{n} {1e3 * found[n]:.3g} ms a step" for n in HOW if n in found)
+            self.say(f"engine: {best} ({times}; remembered in {_memory()})")
+        if found != known and len(found) > 1:
+            _remember(self.runs, found)
+
+    def _timed(self) -> Generator[None, None, float]:
+        """Yields after each step; returns the median seconds of the last TIMED."""
+        times = []
+        for _ in range(WARM + TIMED):
+            began = time.perf_counter()
+            self._step()
+            if self.runs[0].device.type == "cuda":
+                torch.cuda.synchronize(self.runs[0].device)
+            times.append(time.perf_counter() - began)
+            yield
+        return statistics.median(times[WARM:])
+
+    def _left(self) -> int:
+        return max(run.recipe.steps - run.result.steps for run in self.runs)
+
+
+def _memory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vae-zoo" / "engines.json"
+
+
+def _key(runs: "Sequence[Run]") -> str:
+    run = runs[0]
+    device = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else f"cpu {torch.get_num_threads()}"
+    sizes = [list(p.shape) for p in run.model.parameters()]
+    what = [describe(run.model), sizes, run.recipe.batch_size, run.recipe.precision, device, torch.__version__, len(runs)]
+    return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
+
+
+def _read() -> dict[str, dict[str, float]]:
+    try:
+        return json.loads(_memory().read_text())
+    except (OSError, ValueError):                           # none yet, or damaged: measured anew
+        return {}
+
+
+def _remembered(runs: "Sequence[Run]") -> dict[str, float]:
+    return _read().get(_key(runs), {})
+
+
+def _remember(runs: "Sequence[Run]", found: dict[str, float]) -> None:
+    with contextlib.suppress(OSError):                      # a home that cannot be written: measured again next time
+        write_atomically(_memory(), json.dumps({**_read(), _key(runs): found}, indent=1).encode())

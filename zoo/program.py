@@ -1,0 +1,223 @@
+"""A training step as one program over tensors, changed in place: for torch.compile, a CUDA graph, or several models at once.
+
+It is the step of `run.Run`, to rounding: what varies from step to step (rows of data; noise, or its key) comes in as
+tensors, what a step changes (weights, moments, averages, buffers, log rows, the count) stays at its address, schedules are
+functions of the count, and gradients are those of torch.func. AdamW is written out, because torch.optim's cannot be traced
+together with the backward pass.
+
+Several models of one shape, seeds of a variant, are stacked along a leading axis and share each operation: S. Their weights
+then are views into the stacks. Each is clipped by its own norm.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vjp, vmap
+
+from .data import Split
+from .noise import Asked, Given, Noise, Philox, ahead, fold, keyed
+from .recipe import LOG_ROWS
+from .variant import Batch
+
+if TYPE_CHECKING:
+    from .run import Run
+
+WARM = 3                                                    # steps before a capture, as CUDA wants them
+Tensors = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Group:
+    """What one optimiser moves: parameters by name, and their moments."""
+
+    weights: Tensors
+    first: list[Tensor]
+    second: list[Tensor]
+    betas: tuple[float, float]
+    eps: float
+    decay: float
+
+
+class Program:
+    """The next step of one run, or of several in step with one another. `compiled`, `captured`: how it is executed.
+
+    While it stands the runs' own `step` must not be called; `release` gives them back.
+    """
+
+    def __init__(self, runs: "Sequence[Run]", compiled: bool = False, captured: bool = False) -> None:
+        run = runs[0]
+        self.runs, self.many, self.recipe, self.device = runs, len(runs) > 1, run.recipe, run.device
+        self.split, self.losses = run.train, run.losses
+        self.columns = [name for name in run.train.columns() if name != "factors"]
+        self.sites = _sites(run)
+        for other in runs:
+            other.step_tensor = run.step_tensor
+        self.step_tensor = run.step_tensor
+        self.ours, self.theirs = (self._group([r.optimisers[i] for r in runs]) for i in range(2))
+        named = [dict(r.losses.named_buffers()) for r in runs]
+        self.buffers = {name: self._joined([n[name] for n in named]) for name in named[0]}
+        self.average = [self._joined(list(v)) for v in zip(*(r.average for r in runs), strict=True)]
+        self.rows = torch.stack([r.rows for r in runs], 1)
+        for i, r in enumerate(runs):
+            r.rows = self.rows[:, i]
+        if compiled:
+            torch.compiler.reset()                          # else programs of earlier runs count as recompilations
+        whole = torch.compile(self._whole, fullgraph=True, dynamic=False) if compiled else self._whole
+        self.execute: Callable[[list[Tensor]], None] = Captured(whole) if captured else whole
+
+    def step(self) -> None:
+        inputs = [self._together(parts) for parts in zip(*(self._inputs(r) for r in self.runs), strict=True)]
+        self.execute(inputs)
+        for run in self.runs:
+            run.result.steps += 1
+
+    def release(self) -> None:
+        """Let the runs' own steps go on: torch's optimisers count for each parameter."""
+        for run in self.runs:
+            for optimiser in run.optimisers:
+                for state in optimiser.state.values():
+                    state["step"] = self.step_tensor.clone()
+
+    # -- what is shared -------------------------------------------------------------------------------------------------
+    def _group(self, optimisers: list[torch.optim.AdamW]) -> Group:
+        """Moments are kept in torch's optimisers, where checkpoints look for them."""
+        names = {p: n for n, p in self.losses.named_parameters()}
+        columns = [c for c in zip(*(o.param_groups[0]["params"] for o in optimisers), strict=True) if c[0] in names]
+        first, second = [], []
+        for parameters in columns:
+            for p, optimiser in zip(parameters, optimisers, strict=True):
+                state = optimiser.state[p]
+                state["step"] = self.step_tensor
+                for moment in ("exp_avg", "exp_avg_sq"):
+                    state.setdefault(moment, torch.zeros_like(p))
+            states = [o.state[p] for p, o in zip(parameters, optimisers, strict=True)]
+            first.append(self._joined([s["exp_avg"] for s in states]))
+            second.append(self._joined([s["exp_avg_sq"] for s in states]))
+        weights = {names[parameters[0]]: self._joined(list(parameters)) for parameters in columns}
+        settings = optimisers[0].param_groups[0]
+        return Group(weights, first, second, settings["betas"], settings["eps"], settings["weight_decay"])
+
+    def _joined(self, tensors: list[Tensor]) -> Tensor:
+        """One tensor for all models, of which theirs become views; of one model, its own."""
+        if not self.many:
+            return tensors[0].detach()
+        stack = torch.stack([t.detach() for t in tensors])
+        for tensor, part in zip(tensors, stack, strict=True):
+            tensor.data = part
+        return stack
+
+    def _together(self, parts: tuple[Tensor, ...]) -> Tensor:
+        return torch.stack(parts) if self.many else parts[0]
+
+    def _inputs(self, run: "Run") -> list[Tensor]:
+        """A run's next rows of data and noise, drawn as its own step draws them; on a GPU the noise's key alone."""
+        done = run.result.steps
+        rows = run.part(done)
+        columns = [rows.columns()[name] for name in self.columns]
+        if self.device.type == "cpu":
+            return [*columns, *ahead(keyed(run.seed, done, self.device), self.sites)]
+        return [*columns, torch.full((), fold(run.seed, done), dtype=torch.int64, device=self.device)]
+
+    # -- the program ----------------------------------------------------------------------------------------------------
+    def _whole(self, inputs: list[Tensor]) -> None:
+        step, clip = self.step_tensor, self.recipe.clip
+        arguments = self.ours.weights, self.theirs.weights, self.buffers, inputs, step
+        one = vmap(self._gradients, (0, 0, 0, 0, None)) if self.many else self._gradients
+        ours, theirs, seen, updated = one(*arguments)
+        with torch.no_grad():
+            norm = self._descend(self.ours, ours, clip)
+            self._descend(self.theirs, theirs, clip)
+            for name, value in updated.items():
+                self.buffers[f"model.{name}"].copy_(value)
+            decay = self.recipe.remembered(step).clamp(max=self.recipe.ema)
+            for mean, p in zip(self.average, self.ours.weights.values(), strict=False):
+                mean.lerp_(p, 1 - decay)
+            row = torch.cat([seen, norm[..., None]], -1)
+            self.rows.index_copy_(0, (step % LOG_ROWS).long()[None], row.view(1, *self.rows.shape[1:]))
+            step.add_(1)
+
+    def _gradients(self, ours: Tensors, theirs: Tensors, buffers: Tensors, inputs: list[Tensor], step: Tensor
+                   ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensors]:
+        """One model's: of the objective for ours, of the critic's loss for theirs, taken apart."""
+        n = len(self.columns)
+        columns: dict[str, Any] = dict(zip(self.columns, inputs[:n], strict=True))
+        rows = Split(**columns, binarise=self.split.binarise, levels=self.split.levels)
+        noise: Noise = Given(inputs[n:]) if self.device.type == "cpu" else Philox(inputs[n], fused=not self.many)
+        batch = rows.batch(noise=noise)
+
+        values, pull, (seen, updated) = vjp(                # type: ignore[misc]  # stubs know no aux
+            lambda ours, theirs: self._losses(ours, theirs, buffers, batch, noise, step), ours, theirs, has_aux=True)
+        one, zero = torch.ones_like(values[0]), torch.zeros_like(values[0])
+        if len(values) == 1:
+            return list(pull((one,))[0].values()), [], seen, updated
+        return list(pull((one, zero))[0].values()), list(pull((zero, one))[1].values()), seen, updated
+
+    def _losses(self, ours: Tensors, theirs: Tensors, buffers: Tensors, batch: Batch, noise: Noise, step: Tensor
+                ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensors]]:
+        loss, critic, seen, updated = functional_call(self.losses, (ours, theirs, buffers), (batch, noise, step))
+        return (loss,) if critic is None else (loss, critic), (seen, updated)
+
+    def _descend(self, group: Group, gradients: list[Tensor], clip: float) -> Tensor:
+        """Clip by the norm, then AdamW: m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
+        p <- (1 - lr decay) p - lr / (1 - b1^n) m / (sqrt(v / (1 - b2^n)) + eps).
+
+        Returns the norm before clipping, of each model.  Source: Loshchilov & Hutter 2019, algorithm 2.
+        """
+        if not gradients:
+            return torch.zeros_like(self.step_tensor)
+        n, (b1, b2) = self.step_tensor + 1, group.betas
+        lr = self.recipe.rate(self.step_tensor, torch.cos)
+        step_size, spread = lr / -torch.expm1(n * math.log(b1)), (-torch.expm1(n * math.log(b2))).sqrt()
+        norm = torch.stack([self._flat(g).square().sum(-1) for g in gradients]).sum(0).sqrt()
+        scale = (clip / (norm + 1e-6)).clamp(max=1)
+        for p, g, m, v in zip(group.weights.values(), gradients, group.first, group.second, strict=True):
+            g = g * scale.view(-1, *[1] * (g.dim() - 1)) if self.many else g * scale
+            m.lerp_(g, 1 - b1)
+            v.lerp_(g.square(), 1 - b2)
+            p.mul_(1 - lr * group.decay).sub_(step_size * m / (v.sqrt() / spread + group.eps))
+        return norm
+
+    def _flat(self, gradient: Tensor) -> Tensor:
+        """(S, n), or of one model (n,)"""
+        return gradient.reshape(len(gradient), -1) if self.many else gradient.flatten()
+
+
+class Captured:
+    """Calls of a function that returns nothing, replayed from a CUDA graph once it has run WARM times.
+
+    The graph reads its inputs where those of the recorded call lay: later ones are copied there.
+    """
+
+    def __init__(self, call: Callable[[list[Tensor]], None]) -> None:
+        self.call, self.calls, self.graph = call, 0, torch.cuda.CUDAGraph()
+        self.side = torch.cuda.Stream()
+        self.static: list[Tensor] = []
+
+    def __call__(self, inputs: list[Tensor]) -> None:
+        self.calls += 1
+        if self.calls <= WARM:
+            self.side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(self.side):
+                self.call(inputs)
+            torch.cuda.current_stream().wait_stream(self.side)
+            return
+        if not self.static:
+            self.static = [t.clone() for t in inputs]
+            with torch.cuda.graph(self.graph):              # records, and does not run
+                self.call(self.static)
+        for mine, new in zip(self.static, inputs, strict=True):
+            mine.copy_(new)
+        self.graph.replay()
+
+
+@torch.no_grad()
+def _sites(run: "Run") -> list[tuple[str, tuple[Any, ...]]]:
+    """What a step asks its noise for."""
+    asked = Asked(run.device)
+    batch = run.part(0).batch(noise=asked)
+    run.losses(batch, asked, run.step_tensor)
+    return asked.sites

@@ -1,0 +1,216 @@
+"""One training run: its state, its step, and what is done between steps.
+
+A run is a function of (model, data, recipe, seed): noise and data order depend on (seed, step) and on nothing else, so that a
+resumed run gives the uninterrupted one's numbers, bit for bit on a CPU. A step reads nothing on the host; the log does, once
+in LOG_ROWS steps.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from .checkpoint import read_checkpoint, write_checkpoint
+from .data import Dataset, Split
+from .log import COLUMNS, Log
+from .noise import fold, keyed
+from .ranks import Ranks
+from .recipe import LOG_ROWS, Losses, Recipe
+from .store import save
+from .variant import Contract
+
+VALID, ORDER = 1, 2                                         # streams of a seed besides the training noise's
+
+
+class DivergenceError(FloatingPointError):
+    """NaN or Inf in the loss: says the step, the terms and the last good checkpoint."""
+
+
+@dataclass
+class Result:
+    """What `fit` returns: log rows (dictionaries with `step`, nats as in `elbo`), the best validation ELBO, why it ended."""
+
+    history: list[dict[str, float]] = field(default_factory=list)
+    best_elbo: float = -math.inf
+    best_step: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    stopped_early: bool = False
+    engine: str = "eager"                                   # who made the last step
+
+
+class Run:
+    """One training run. What changes: the model, two optimisers' moments, the average, and the count of steps."""
+
+    def __init__(self, model: Contract, data: Dataset, recipe: Recipe, seed: int, out: Path | None) -> None:
+        self.model, self.recipe, self.seed, self.out = model, recipe, seed, out
+        self.checkpoint = None if out is None else out / "checkpoint.safetensors"
+        self.device = model.device
+        self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
+        self.ranks = Ranks()
+        self.ranks.begin(model, self.train, recipe.batch_size)
+        named = list(model.named_parameters())
+        self.ours = [p for n, p in named if not n.startswith("adversary.")]
+        self.theirs = [p for n, p in named if n.startswith("adversary.")]
+        self.losses = Losses(model, recipe)
+        self.optimiser = torch.optim.AdamW(self.ours, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+        self.critic = torch.optim.AdamW(self.theirs or [torch.empty(0, device=self.device)], recipe.lr, betas=(0.5, 0.9),
+                                        weight_decay=0.0, fused=True)
+        self.average = [p.detach().clone() for p in self.ours] if recipe.ema else []
+        self.best: dict[str, Tensor] = {}
+        self.per_epoch = len(self.train) // recipe.batch_size
+        self.rows = torch.zeros(LOG_ROWS, len(COLUMNS), device=self.device)
+        self.step_tensor = torch.zeros((), device=self.device)
+        self.result = Result()
+        self.since_best = 0
+        self.permutation = (-1, torch.empty(0))             # of an epoch: derived, never saved
+
+    # -- one step -------------------------------------------------------------------------------------------------------
+    def step(self) -> None:
+        """Reads nothing on the host. The gradients of objective and critic are taken apart: neither leaks into the other."""
+        r, done = self.recipe, self.result.steps
+        noise = self.ranks.noise(keyed(self.seed, done, self.device))
+        batch = self.part(done).batch(noise=noise)
+        loss, critic, seen, updated = self.losses(batch, noise, self.step_tensor)
+        norm = self._descend(self.optimiser, self.ours, loss, done, r.clip)
+        if critic is not None:
+            self._descend(self.critic, self.theirs, critic, done, r.clip)
+        with torch.no_grad():
+            for name, value in updated.items():
+                self.model.get_buffer(name).copy_(value)
+            if self.average:
+                torch._foreach_lerp_(self.average, [p.detach() for p in self.ours], 1 - min(r.ema, r.remembered(done)))
+            self.rows[done % LOG_ROWS] = torch.cat([seen, norm[None]])
+            self.step_tensor += 1
+        self.result.steps += 1
+
+    def _descend(self, optimiser: torch.optim.AdamW, parameters: list[torch.nn.Parameter], loss: Tensor, done: int,
+                 clip: float) -> Tensor:
+        for group in optimiser.param_groups:
+            group["lr"] = self.recipe.rate(done)
+        for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
+            p.grad = None if g is None else g.contiguous()  # the fused optimiser misreads any other layout, silently
+        self.ranks.average(p.grad for p in parameters if p.grad is not None)
+        norm = clip_grad_norm_(parameters, clip)
+        optimiser.step()
+        return norm
+
+    def part(self, done: int) -> Split:
+        """The rows of data that a step sees, of this rank."""
+        return self.train.take(self.ranks.rows(self.order(done)))
+
+    def order(self, done: int) -> Tensor:
+        """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""
+        epoch, i = divmod(done, self.per_epoch)
+        if self.permutation[0] != epoch:
+            generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
+            self.permutation = epoch, torch.randperm(len(self.train), generator=generator).to(self.device)
+        return self.permutation[1][i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
+
+    # -- the loop -------------------------------------------------------------------------------------------------------
+    def begin(self, log: Log) -> None:
+        self.model.train()
+        self.log, self.read, self.began = log, self.result.steps, time.perf_counter() - self.result.seconds
+
+    @property
+    def optimisers(self) -> tuple[torch.optim.AdamW, torch.optim.AdamW]:
+        return self.optimiser, self.critic
+
+    @property
+    def going(self) -> bool:
+        return self.result.steps < self.recipe.steps and not self.result.stopped_early
+
+    def note(self, checkpoint_every: int) -> None:
+        """After a step: log, evaluate and write what is due."""
+        r, result, done = self.recipe, self.result, self.result.steps
+        evaluate, last = done % r.evaluate_every == 0, done == r.steps
+        keep = self.checkpoint is not None and (done % checkpoint_every == 0 or last)
+        if done % LOG_ROWS == 0 or evaluate or last or keep:             # a checkpoint is read before it is kept: no NaN
+            row = self._read(self.read, done)
+            if evaluate or last:
+                row["valid_elbo"] = self._evaluate(done)
+            result.seconds, self.read = time.perf_counter() - self.began, done
+            self.log.write({**row, "seconds": result.seconds})
+        if self.checkpoint is not None and self.ranks.first and (keep or result.stopped_early):
+            write_checkpoint(self, self.checkpoint)
+        self.log.advance(done)
+
+    def _read(self, since: int, done: int) -> dict[str, float]:
+        """Means of the rows of steps since + 1 .. done.  Raises: DivergenceError."""
+        rows = self.rows[[i % LOG_ROWS for i in range(since, done)]]
+        self.ranks.average([rows])
+        rows = rows.cpu()
+        bad = (~torch.isfinite(rows)).any(1).nonzero().flatten().tolist()
+        if bad:
+            values = dict(zip(COLUMNS, rows[bad[0]].tolist(), strict=True))
+            wrong = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not math.isfinite(v))
+            saved = self.checkpoint is not None and self.checkpoint.is_file()
+            kept = f"the last good checkpoint is {self.checkpoint}" if saved else "no checkpoint was written before"
+            raise DivergenceError(f"step {since + bad[0] + 1}: {wrong} (all terms: {values}); {kept}. "
+                                  "Lower lr or clip, or look for outliers in the data.")
+        return {"step": done, "epoch": done / self.per_epoch, "lr": self.recipe.rate(done),
+                **dict(zip(COLUMNS, rows.mean(0).tolist(), strict=True))}
+
+    def _evaluate(self, done: int) -> float:
+        with self.averaged():
+            elbo = mean_elbo(self.model, self.valid, self.seed, ranks=self.ranks)
+            if elbo > self.result.best_elbo and done >= self.recipe.warmup:        # before that the bound is not trained for
+                self.result.best_elbo, self.result.best_step, self.since_best = elbo, done, 0
+                if self.recipe.early_stopping:
+                    self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+            elif done > self.recipe.warmup:
+                self.since_best += 1
+                self.result.stopped_early = bool(self.recipe.early_stopping and self.since_best >= self.recipe.early_stopping)
+        return elbo
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The averaged weights in the model, for as long as the block lasts."""
+        kept = [p.detach().clone() for p in self.ours] if self.average else []
+        self._put(self.average)
+        try:
+            yield
+        finally:
+            self._put(kept)
+
+    def finish(self) -> Result:
+        """Leave in the model, and in `out`, the weights that count: averaged, and the best where training stops early."""
+        self.model.eval()
+        self._put(self.average)
+        if self.best:
+            self.model.load_state_dict(self.best)
+        if self.out is not None and self.ranks.first:
+            save(self.model, self.out / "model.safetensors")
+        return self.result
+
+    @torch.no_grad()
+    def _put(self, values: list[Tensor]) -> None:
+        for p, value in zip(self.ours, values, strict=False):
+            p.copy_(value)
+
+    def restore(self) -> None:
+        """Continue from the checkpoint in `out`, if there is one.  Raises: ValueError if it is of another run."""
+        if self.checkpoint is not None and self.checkpoint.is_file():
+            read_checkpoint(self, self.checkpoint)
+
+
+@torch.no_grad()
+def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, ranks: Ranks | None = None) -> float:
+    """Mean ELBO in nats per example, one draw of z each, the same noise at every call. `ranks` take batches in turn."""
+    training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
+    model.eval()
+    rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
+    for i, start in list(enumerate(range(0, len(split), batch_size)))[rank::size]:
+        noise = keyed(fold(seed, VALID), i, model.device)
+        total += model(split.batch(slice(start, start + batch_size), noise), 1, noise).elbo.double().sum()
+    model.train(training)
+    if ranks:
+        ranks.average([total])
+    return size * float(total) / max(len(split), 1)
+
