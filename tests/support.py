@@ -216,7 +216,7 @@ class NoHostReads(TorchDispatchMode):
     """Fails where a value, or a shape that depends on values, would be read on the host: on a GPU each waits for the device."""
 
     READS: ClassVar = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal", "allclose", "bincount",
-                       "_unique2", "unique_dim", "unique_consecutive"}
+                       "_unique2", "unique_dim", "unique_consecutive", "lift_fresh"}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func._schema.name.removeprefix("aten::")

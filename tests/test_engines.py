@@ -10,6 +10,7 @@ from support import NAMES, NoHostReads, dataset, fit, kinds, perturbed, small, w
 
 import zoo
 from zoo import engines
+from zoo.noise import Philox, fold
 from zoo.program import Program
 from zoo.recipe import Recipe
 from zoo.run import DivergenceError, Run, mean_elbo
@@ -62,6 +63,26 @@ def test_several_seeds_at_once_are_separate_runs(name):
             run.step()
     for got, expected in zip(together, alone, strict=True):
         assert_same_run(got, expected)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_makes_its_noise_itself_as_on_a_gpu(name, many, monkeypatch):
+    monkeypatch.setattr("zoo.run.keyed", philox_of)
+    monkeypatch.setattr("zoo.program.keyed", philox_of)
+    together, alone = ([run_of(name, seed) for seed in range(1 + many)] for _ in range(2))
+    program = Program(together)
+    program.ahead = False
+    for _ in range(STEPS):
+        program.step()
+        for run in alone:
+            run.step()
+    for got, expected in zip(together, alone, strict=True):
+        assert_same_run(got, expected)
+
+
+def philox_of(seed, step, device):
+    return Philox(torch.full((), fold(seed, step), dtype=torch.int64))
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -53,6 +53,7 @@ class Program:
         self.runs, self.many, self.recipe, self.device = runs, len(runs) > 1, run.recipe, run.device
         self.split, self.losses = run.train, run.losses
         self.columns = [name for name in run.train.columns() if name != "factors"]
+        self.ahead = run.device.type == "cpu"               # elsewhere noise is made inside, from a key
         self.sites = _sites(run)
         for other in runs:
             other.step_tensor = run.step_tensor
@@ -118,7 +119,7 @@ class Program:
         done = run.result.steps
         rows = run.part(done)
         columns = [rows.columns()[name] for name in self.columns]
-        if self.device.type == "cpu":
+        if self.ahead:
             return [*columns, *ahead(keyed(run.seed, done, self.device), self.sites)]
         return [*columns, torch.full((), fold(run.seed, done), dtype=torch.int64, device=self.device)]
 
@@ -146,7 +147,7 @@ class Program:
         n = len(self.columns)
         columns: dict[str, Any] = dict(zip(self.columns, inputs[:n], strict=True))
         rows = Split(**columns, binarise=self.split.binarise, levels=self.split.levels)
-        noise: Noise = Given(inputs[n:]) if self.device.type == "cpu" else Philox(inputs[n], fused=not self.many)
+        noise: Noise = Given(inputs[n:]) if self.ahead else Philox(inputs[n], fused=not self.many)
         batch = rows.batch(noise=noise)
 
         values, pull, (seen, updated) = vjp(                # type: ignore[misc]  # stubs know no aux
