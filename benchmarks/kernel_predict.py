@@ -34,6 +34,7 @@ from .kernel_traffic import Traffic, scheduled, watched
 from .kernels import Record, matching, row_of, said, steps, unavoidable_bytes
 
 SCHEMA = "vae-zoo.kernels-predicted/1"
+PASSES = ("forward", "backward")
 
 
 @dataclass(frozen=True)
@@ -99,19 +100,18 @@ def run(chip: str = "h200", patterns: Sequence[str] = ("*",), out: Path = Path("
 
 
 def rows_of(case: Case, chip: Chip) -> list[Record]:
-    """A row for each pass. Under fake tensors."""
+    """A row for each pass, and their sum. Under fake tensors."""
     inputs = [t.detach().requires_grad_(case.differentiable) for t in case.inputs()]
     sizes = unavoidable_bytes(case, inputs)
     eager = passes(case.textbook, inputs)
-    ours = passes(case.fused, inputs) if case.fused else {name: Traffic(kernels=1 + (name == "both")) for name in eager}
-    codes = {id(launch): executed(launch, chip.arch) for done in ours.values() for launch in done.launches}
+    ours = passes(case.fused, inputs) if case.fused else {name: Traffic(kernels=1) for name in eager}
     try:
         compiled: dict[str, Traffic] | str = by_inductor(case, inputs)
     except Exception as error:                              # of the compiler; of many kinds
         compiled = said(error)
     rows = []
     for name, done in ours.items():
-        launched = [(launch, codes[id(launch)]) for launch in done.launches]
+        launched = [(launch, executed(launch, chip.arch)) for launch in done.launches]
         row = row_of(case, name, elements=case.count, kernel=case.fused is not None,
                      **_predicted(chip, sizes[name] + done.bytes, done.kernels + len(launched), launched))
         row["launches"] = [{"kernel": launch.name, "programs": launch.programs, "constants": launch.constants,
@@ -120,7 +120,7 @@ def rows_of(case: Case, chip: Chip) -> list[Record]:
         row["against"]["compile"] = {"error": compiled} if isinstance(compiled, str) else _predicted(
             chip, compiled[name].bytes, compiled[name].kernels)
         rows.append(row)
-    return rows
+    return rows if len(rows) == 1 else [*rows, _both(*rows)]
 
 
 def _predicted(chip: Chip, size: int, kernels: int, launched: Sequence[tuple[Launch, Executed]] = ()) -> Record:
@@ -131,23 +131,35 @@ def _predicted(chip: Chip, size: int, kernels: int, launched: Sequence[tuple[Lau
             "bounds": times, "bound": max(times, key=times.__getitem__), "seconds": longest + times["launch"]}
 
 
+def _both(forward: Record, backward: Record) -> Record:
+    """One after the other."""
+    against = {name: _added(forward["against"][name], backward["against"][name]) for name in forward["against"]}
+    row = {name: value for name, value in forward.items() if name != "launches"}
+    return {**row, "pass": "both", **_added(forward, backward), "against": against}
+
+
+def _added(one: Record, other: Record) -> Record:
+    if "error" in one:
+        return one
+    bounds = {name: t + other["bounds"][name] for name, t in one["bounds"].items()}
+    return {**{name: one[name] + other[name] for name in ("bytes", "kernels", "instructions", "seconds")},
+            "bounds": bounds, "bound": max(bounds, key=bounds.__getitem__)}
+
+
 def passes(call: Call, inputs: list[Tensor]) -> dict[str, Traffic]:
     """What each pass does."""
     with watched():
         made, found = steps(call, inputs), {}
-    for name, step in made.items():
+    for name in (name for name in PASSES if name in made):
         with watched() as found[name]:
-            step()
+            made[name]()
     return found
 
 
 def by_inductor(case: Case, inputs: list[Tensor]) -> dict[str, Traffic]:
     """What each pass of the textbook's lines does at least under torch.compile."""
-    with scheduled(case.textbook) as (call, found):
-        made = steps(call, inputs)                          # compiles the forward pass, and its first call the backward one
-        forward = Traffic() + found
-        if "backward" not in made:
-            return {"forward": forward}
-        made["backward"]()
-    backward = Traffic(found.kernels - forward.kernels, found.bytes - forward.bytes)
-    return {"forward": forward, "backward": backward, "both": found}
+    with scheduled(case.textbook) as (call, graphs):
+        made = steps(call, inputs)                          # compiles the forward pass
+        if "backward" in made:
+            made["backward"]()                              # and this the other
+    return dict(zip(PASSES, graphs, strict=False))

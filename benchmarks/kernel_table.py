@@ -22,8 +22,8 @@ What was measured:
 - A star: other work held the cores meanwhile, and the number is not to be trusted.
 - bernoulli_nll, gaussian_nll: there is no kernel; the operation is the textbook under torch.compile.
 """
-PREDICTED = ("operation", "size", "dtype", "pass", "instructions", "bytes", "µs", "bound by", "eager bytes", "eager",
-             "compile bytes", "torch.compile")
+PREDICTED = ("operation", "size", "dtype", "pass", "instructions", "bytes", "µs", "bound by", "of memory", "eager bytes",
+             "eager µs", "eager", "compile bytes", "compile µs")
 
 
 def write(path: Path, record: Record) -> None:
@@ -65,10 +65,15 @@ timed: it is instructions and bytes, counted in compiled code (`zoo-bench kernel
 
 - Rates: {chip['attainable'] / 1e12:g} TB/s of {chip['bandwidth'] / 1e12:g}; {chip['processors']} processors x \
 {chip['schedulers']} schedulers x {chip['clock'] / 1e9:g} GHz; {1e6 * chip['launch']:g} µs a kernel. {chip['source']}.
-- instructions, bytes: for an element of z, or a pair and dimension, a pair, a component of a pixel, a number of x.
-- µs: the largest of what could bind, and the launches; the code's least. Waiting, caches and the host are left out.
-- eager, torch.compile: bytes they move, and their predicted time, by bytes and launches alone, over the operation's.
-- no kernel: the row is the least that one could take; so its torch.compile column is the most that one could gain.
+- instructions, bytes: for each element, which is one of z; in total_correlation a pair and dimension; in nearest_code a pair;
+  in the mixture a component of a pixel; in the likelihoods a number of x.
+- µs: the largest of what could bind, and the launches: the least for the code as it is compiled. Waiting for results, caches
+  and the host are left out.
+- of memory: the share of it in which the memory must be busy.
+- eager, compile: the bytes that the textbook's lines move in eager torch, and in the kernels that Inductor schedules under
+  torch.compile; the time of those bytes and launches, which is the least they can take; and in eager torch that time over µs.
+  Their arithmetic is left out, so that where a fused operation is bound by it, "compile µs" says little.
+- no kernel: the row is the least that any kernel could take, and so "compile µs" over µs the most that one could gain.
 
 {table([PREDICTED, *map(_predicted_cells, record['rows'])])}"""
 
@@ -77,17 +82,19 @@ def _predicted_cells(row: Record) -> tuple[str, ...]:
     first = _first(row)
     if "error" in row:
         return *first, row["error"].replace("|", "/"), *[""] * (len(PREDICTED) - 5)
-    others = [text for name in ("eager", "compile") for text in _least(row["against"][name], row)]
-    return (*first, f"{row['instructions'] / row['elements']:.3g}" if row["kernel"] else "no kernel", _per(row, row),
-            f"{1e6 * row['seconds']:.3g}", row["bound"], *others)
+    eager, compiled = row["against"]["eager"], row["against"]["compile"]
+    return (*first, _short(row["instructions"] / row["elements"]) if row["kernel"] else "no kernel", *_least(row, row),
+            row["bound"], f"{row['bounds']['memory'] / row['seconds']:.0%}", *_least(eager, row),
+            f"{eager['seconds'] / row['seconds']:.1f}", *_least(compiled, row))
 
 
-def _least(other: Record, row: Record) -> tuple[str, str]:
-    return ("failed", "") if "error" in other else (_per(other, row), f"{other['seconds'] / row['seconds']:.2f}")
+def _least(moving: Record, row: Record) -> tuple[str, str]:
+    """Bytes for each element, and µs."""
+    return ("failed", "") if "error" in moving else (_short(moving["bytes"] / row["elements"]), _short(1e6 * moving["seconds"]))
 
 
-def _per(moved: Record, row: Record) -> str:
-    return f"{moved['bytes'] / row['elements']:.3g}"
+def _short(x: float) -> str:
+    return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
 
 
 def table(cells: list[tuple[str, ...]]) -> str:

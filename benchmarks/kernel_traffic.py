@@ -37,9 +37,6 @@ class Traffic:
     bytes: int = 0
     launches: list[Launch] = field(default_factory=list)
 
-    def __add__(self, other: "Traffic") -> "Traffic":
-        return Traffic(self.kernels + other.kernels, self.bytes + other.bytes, self.launches + other.launches)
-
 
 class _Watch(TorchDispatchMode):
     def __init__(self, traffic: Traffic) -> None:
@@ -96,18 +93,17 @@ class _Enough(BaseException):
 
 
 @contextlib.contextmanager
-def scheduled(function: Callable[..., Any]) -> Iterator[tuple[Callable[..., Any], Traffic]]:
-    """The function under torch.compile, and what Inductor's kernels read and write, summed as it is called and differentiated.
+def scheduled(function: Callable[..., Any]) -> Iterator[tuple[Callable[..., Any], list[Traffic]]]:
+    """The function under torch.compile, and what Inductor's kernels read and write, a graph after the other as it is called.
 
     By Inductor's own account after fusion, of each kernel the buffers it touches, each once: at least what it moves. There is
     no GPU: its scheduler for Triton takes the graph as one for a CPU, which splits no sum. Patches what torch keeps private.
     """
-    found = Traffic()
+    graphs: list[Traffic] = []
 
     def counted(schedule: Any) -> None:
         sizes = [node.get_read_write_buffers_sizes() for node in schedule.nodes]
-        found.kernels += sum(size > 0 for size in sizes)
-        found.bytes += sum(sizes)
+        graphs.append(Traffic(sum(size > 0 for size in sizes), sum(sizes)))
         raise _Enough
 
     def inner(graph: Any, inputs: Any, **options: Any) -> Any:
@@ -121,4 +117,4 @@ def scheduled(function: Callable[..., Any]) -> Iterator[tuple[Callable[..., Any]
     torch.compiler.reset()
     with (mock.patch.object(Scheduler, "codegen", counted), inductor.patch(fx_graph_cache=False, cpu_backend="triton"),
           functorch.patch(donated_buffer=False, enable_autograd_cache=False)):
-        yield torch.compile(function, dynamic=False, backend=backend), found
+        yield torch.compile(function, fullgraph=True, dynamic=False, backend=backend), graphs
