@@ -1,6 +1,7 @@
 """The command `zoo-bench`. Everything heavy is imported inside the commands: `--help` answers at once."""
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ examples:
   zoo-bench run my.toml --out /tmp/results              a suite of your own
   zoo-bench tune vae --data digits                      how many latents? cross-validated
   zoo-bench kernels                                     the fused operations against plain torch, on this machine
+  zoo-bench kernels --predict                           what to expect of an H200, without one
   zoo-bench report quick                                README.md and index.html again, from the records
   zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
   zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
@@ -79,8 +81,11 @@ examples:
 """
 KERNELS = """\
 Time each fused operation against the textbook's lines in eager torch and under torch.compile, and against a copy of as many
-bytes; forward, backward and both, at several sizes. A few minutes. On a CPU only small sizes are timed, and the operations are
-plain torch code. Needs torch and triton only. Writes RESULTS/kernels/<device>.json, and README.md beside it.
+bytes; forward, backward and both, at several sizes. On a CPU only small sizes are timed, and the operations are plain torch
+code. Needs torch and triton only. Writes RESULTS/kernels/<device>.json, and README.md beside it.
+
+With --predict nothing is timed: the kernels are compiled for a chip that need not be there, and instructions and bytes are
+counted and divided by its rates. Writes RESULTS/kernels/predicted-<chip>.json, and its own section of README.md.
 """
 STATUS = "exit status: 0 all trials ok; 1 some failed; 2 the command or the suite is wrong, or files are missing"
 
@@ -161,6 +166,10 @@ def parser() -> argparse.ArgumentParser:
                                   formatter_class=raw)
     kernels.add_argument("--operations", type=_names, default=["*"], metavar="A,B", help="only these; names or patterns")
     kernels.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
+    kernels.add_argument("--minutes", type=float, default=8.0,
+                         help="what cannot be done in this time is recorded as not reached (%(default)g)")
+    kernels.add_argument("--predict", nargs="?", const="h200", metavar="CHIP",
+                         help="time nothing, and predict for this chip (h200)")
     kernels.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
     kernels.add_argument("--json", action="store_true", help="print the record instead of a table")
     kernels.set_defaults(do=_kernels)
@@ -245,8 +254,15 @@ def _merge(args: argparse.Namespace) -> int:
 
 def _kernels(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from . import kernel_table, kernels
-    record = kernels.run(args.device, args.operations, args.out)
+    from . import kernel_table
+    if args.predict:
+        if importlib.util.find_spec("triton") is None:
+            raise ValueError("--predict compiles the kernels with triton, which is not installed here: pip install triton")
+        from . import kernel_predict
+        record = kernel_predict.run(args.predict, args.operations, args.out)
+    else:
+        from . import kernels
+        record = kernels.run(args.device, args.operations, args.out, args.minutes)
     print(json.dumps(record) if args.json else kernel_table.section(record))
     return int(any("error" in row for row in record["rows"]))
 

@@ -1,13 +1,18 @@
-"""The tables of `zoo-bench kernels`, from its records."""
+"""The tables of `zoo-bench kernels`, from its records: what was measured, and apart from it what was predicted."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 Record = dict[str, Any]
 COLUMNS = ("operation", "size", "dtype", "pass", "µs", "GB/s", "of a copy", "eager", "torch.compile", "memory", "eager's")
-HEAD = """\
-# Fused operations, timed
+TITLE = """\
+# Fused operations
 
 Written by `zoo-bench kernels` from the records beside it.
+"""
+MEASURED = """\
+What was measured:
 
 - µs: the operation's median; GB/s: the bytes that a pass cannot do without, over it.
 - of a copy: the time in which the device copies as many bytes, over the operation's.
@@ -15,31 +20,96 @@ Written by `zoo-bench kernels` from the records beside it.
 - memory: the most that tensors took, beyond what was there before.
 - replayed: both passes from a CUDA graph, each way alike.
 - A star: other work held the cores meanwhile, and the number is not to be trusted.
+- bernoulli_nll, gaussian_nll: there is no kernel; the operation is the textbook under torch.compile.
 """
+PREDICTED = ("operation", "size", "dtype", "pass", "instructions", "bytes", "µs", "bound by", "of memory", "eager bytes",
+             "eager µs", "eager", "compile bytes", "compile µs")
+
+
+def write(path: Path, record: Record) -> None:
+    """The record, and beside it the page of all records there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    records = [json.loads(other.read_text()) for other in sorted(path.parent.glob("*.json"))]
+    (path.parent / "README.md").write_text(page(records))
 
 
 def page(records: list[Record]) -> str:
-    return "\n".join([HEAD, *(f"{section(record)}\n" for record in records)])
+    """What was measured comes first, and what was predicted apart from it."""
+    measured = not all(map(_is_predicted, records))
+    return "\n".join([TITLE, MEASURED if measured else "No measurement is here yet.\n",
+                      *(f"{section(record)}\n" for record in sorted(records, key=_is_predicted))])
+
+
+def _is_predicted(record: Record) -> bool:
+    return record.get("predicted", False)
 
 
 def section(record: Record) -> str:
+    return _predicted(record) if _is_predicted(record) else _measured(record)
+
+
+def _measured(record: Record) -> str:
     env = record["env"]
     said = f"torch {env['torch']}, triton {env['triton']}, {env['threads']} threads, commit {env['commit']}"
     path = "" if env["device"] == "cuda" else " On a CPU the operations are plain torch code, and no kernel runs."
-    return f"## {env['processor']}\n{said}.{path}\n\n{table(record['rows'])}"
+    return f"## {env['processor']}\n{said}.{path}\n\n{table([COLUMNS, *map(_cells, record['rows'])])}"
 
 
-def table(rows: list[Record]) -> str:
-    """Markdown whose columns are aligned, so that a terminal shows it, too."""
-    cells = [COLUMNS, *(_cells(row) for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(COLUMNS))]
+def _predicted(record: Record) -> str:
+    env, chip = record["env"], record["chip"]
+    return f"""\
+## Predicted, not measured: {chip['name']}
+torch {env['torch']}, triton {env['triton']}, commit {env['commit']}{' with changes' if env['dirty'] else ''}. Nothing below was
+timed: it is instructions and bytes, counted in compiled code (`zoo-bench kernels --predict`), over the chip's rates.
+
+- Rates: {chip['attainable'] / 1e12:g} TB/s of {chip['bandwidth'] / 1e12:g}; {chip['processors']} processors x \
+{chip['schedulers']} schedulers x {chip['clock'] / 1e9:g} GHz; {1e6 * chip['launch']:g} µs a kernel. {chip['source']}.
+- instructions, bytes: for each element, which is one of z; in total_correlation a pair and dimension; in nearest_code a pair;
+  in the mixture a component of a pixel; in the likelihoods a number of x.
+- µs: the largest of what could bind, and the launches: the least for the code as it is compiled. Waiting for results, caches
+  and the host are left out.
+- of memory: the share of it in which the memory must be busy.
+- eager, compile: the bytes that the textbook's lines move in eager torch, and in the kernels that Inductor schedules under
+  torch.compile; the time of those bytes and launches, which is the least they can take; and in eager torch that time over µs.
+  Their arithmetic is left out, so that where a fused operation is bound by it, "compile µs" says little.
+- no kernel: the row is the least that any kernel could take, and so "compile µs" over µs the most that one could gain.
+
+{table([PREDICTED, *map(_predicted_cells, record['rows'])])}"""
+
+
+def _predicted_cells(row: Record) -> tuple[str, ...]:
+    first = _first(row)
+    if "error" in row:
+        return *first, row["error"].replace("|", "/"), *[""] * (len(PREDICTED) - 5)
+    eager, compiled = row["against"]["eager"], row["against"]["compile"]
+    return (*first, _short(row["instructions"] / row["elements"]) if row["kernel"] else "no kernel", *_least(row, row),
+            row["bound"], f"{row['bounds']['memory'] / row['seconds']:.0%}", *_least(eager, row),
+            f"{eager['seconds'] / row['seconds']:.1f}", *_least(compiled, row))
+
+
+def _least(moving: Record, row: Record) -> tuple[str, str]:
+    """Bytes for each element, and µs."""
+    return ("failed", "") if "error" in moving else (_short(moving["bytes"] / row["elements"]), _short(1e6 * moving["seconds"]))
+
+
+def _short(x: float) -> str:
+    return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
+
+
+def table(cells: list[tuple[str, ...]]) -> str:
+    """Markdown whose columns are aligned, so that a terminal shows it, too. The first line is the head."""
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
     lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |" for line in cells]
     return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
+def _first(row: Record) -> tuple[str, ...]:
+    return row["operation"], ", ".join(f"{name} {n}" for name, n in row["size"].items()), row["dtype"], row["pass"]
+
+
 def _cells(row: Record) -> tuple[str, ...]:
-    size = ", ".join(f"{name} {n}" for name, n in row["size"].items())
-    first = row["operation"], size, row["dtype"], row["pass"]
+    first = _first(row)
     if "error" in row:
         return *first, row["error"].replace("|", "/"), *[""] * 6
     copy, eager, compiled = (row["against"][name] for name in ("copy", "eager", "compile"))

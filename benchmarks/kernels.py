@@ -7,11 +7,11 @@ replayed from a CUDA graph, each way alike, which leaves out the host.
 
 One record for each device, RESULTS/kernels/<device>.json, rewritten after each case; README.md has the tables of all records.
 
-Needs torch and triton, and nothing else of the project's dependencies. What fails, or does not fit, is recorded as such.
+Needs torch and triton, and nothing else of the project's dependencies. What fails, does not fit, or is not reached in the time
+that is given, is recorded as such. `kernel_predict.py` is what can be said without a GPU.
 """
 
 import fnmatch
-import json
 import re
 import sys
 import time
@@ -34,56 +34,68 @@ Record = dict[str, Any]
 Step = Callable[[], object]
 
 
-def run(device: str = "auto", patterns: Sequence[str] = ("*",), out: Path = Path("results")) -> Record:
+def run(device: str = "auto", patterns: Sequence[str] = ("*",), out: Path = Path("results"), minutes: float = 8.0) -> Record:
     """Time all cases whose operation matches a pattern; write the record and the tables.
+
+    minutes: a case is begun only if as much time is left as the longest one took.
 
     Raises: ValueError where no operation matches, or torch sees no GPU where one is asked for; OSError.
     """
     place = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device}: torch sees no GPU here; --device cpu times the plain path")
-    known = cases(place)
-    chosen = [case for case in known if any(fnmatch.fnmatchcase(case.operation, p) for p in patterns)]
-    if not chosen:
-        names = ", ".join(dict.fromkeys(case.operation for case in known))
-        raise ValueError(f"no operation matches {', '.join(patterns)}; there are {names}")
+    start, longest = time.perf_counter(), 0.0
+    chosen = matching(cases(place), patterns)
     record: Record = {"schema": SCHEMA, "env": environment(place), "rows": []}
     path = out / "kernels" / (re.sub(r"[^a-z0-9]+", "-", record["env"]["processor"].lower()).strip("-") + ".json")
-    path.parent.mkdir(parents=True, exist_ok=True)
     functorch.donated_buffer = False                        # else a compiled backward pass cannot be made twice
     for i, case in enumerate(chosen):
         began = time.perf_counter()
+        if began - start + longest > 60 * minutes:
+            record["rows"].append(row_of(case, "all", error=f"not reached in {minutes:g} minutes"))
+            continue
         try:
             for row in rows_of(case, place):
                 record["rows"].append(row)
         except Exception as error:                          # of one kernel; the others are timed all the same
-            record["rows"].append(_row(case, "the rest", error=_said(error)))
+            record["rows"].append(row_of(case, "the rest", error=said(error)))
         record["env"]["load_after"] = load()
-        path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-        print(f"{i + 1}/{len(chosen)} {case.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    records = [json.loads(path.read_text()) for path in sorted(path.parent.glob("*.json"))]
-    (path.parent / "README.md").write_text(kernel_table.page(records))
+        kernel_table.write(path, record)
+        took = time.perf_counter() - began
+        longest = max(longest, took)
+        print(f"{i + 1}/{len(chosen)} {case.name}: {took:.0f} s", file=sys.stderr)
+    kernel_table.write(path, record)
     return record
+
+
+def matching(known: Sequence[Case], patterns: Sequence[str]) -> list[Case]:
+    """Those whose operation matches a pattern.  Raises: ValueError where none does."""
+    chosen = [case for case in known if any(fnmatch.fnmatchcase(case.operation, p) for p in patterns)]
+    if not chosen:
+        names = ", ".join(dict.fromkeys(case.operation for case in known))
+        raise ValueError(f"no operation matches {', '.join(patterns)}; there are {names}")
+    return chosen
 
 
 def rows_of(case: Case, device: torch.device) -> Iterator[Record]:
     """A row for each pass: seconds of the operation, and its speed and memory against the others'."""
     torch.compiler.reset()                                  # else sizes count as recompilations, and after eight it gives up
     inputs = [t.detach().requires_grad_(case.differentiable) for t in case.inputs()]
-    ours = steps(case.fused, inputs)
+    compiled = torch.compile(case.textbook, dynamic=False)
+    ours = steps(case.fused or compiled, inputs)
     others: dict[str, dict[str, Step] | str] = {}
-    for name, call in (("eager", case.textbook), ("compile", torch.compile(case.textbook, dynamic=False))):
+    for name, call in (("eager", case.textbook), ("compile", compiled)):
         try:
             others[name] = steps(call, inputs)
         except Exception as error:                          # the compiler's are of many kinds
-            others[name] = _said(error)
+            others[name] = said(error)
     sizes = unavoidable_bytes(case, inputs)
     passes = [(name, name, _as_it_is) for name in ours]
     if device.type == "cuda":
         passes.append(("replayed", list(ours)[-1], captured))
     for name, what, prepare in passes:
         step = prepare(ours[what])
-        row = _row(case, name, bytes=sizes[what], **asdict(measure(step, device)), peak_bytes=peak(step, device))
+        row = row_of(case, name, bytes=sizes[what], **asdict(measure(step, device)), peak_bytes=peak(step, device))
         row["against"] = {"copy": _against(copying(sizes[what], device), prepare, step, device)}
         for other, made in others.items():
             row["against"][other] = {"error": made} if isinstance(made, str) else _against(made[what], prepare, step, device)
@@ -92,19 +104,21 @@ def rows_of(case: Case, device: torch.device) -> Iterator[Record]:
 
 def steps(call: Call, inputs: list[Tensor]) -> dict[str, Step]:
     """What is timed, by the name of the pass; the last is the whole."""
-    outputs = _tuple(call(*inputs))
+    outputs = tupled(call(*inputs))
     made: dict[str, Step] = {"forward": lambda: call(*inputs)}
     if outputs[0].requires_grad:
         above = [torch.randn_like(o) for o in outputs]
         made["backward"] = lambda: torch.autograd.grad(outputs, inputs, above, retain_graph=True)
-        made["both"] = lambda: torch.autograd.grad(_tuple(call(*inputs)), inputs, above)
+        made["both"] = lambda: torch.autograd.grad(tupled(call(*inputs)), inputs, above)
     return made
 
 
 def unavoidable_bytes(case: Case, inputs: list[Tensor]) -> dict[str, int]:
-    """Forward: inputs read, outputs written. Backward: inputs and gradients from above read, gradients of inputs written."""
-    read, written = _bytes(inputs), _bytes(_tuple(case.fused(*inputs)))
-    return {"forward": read + written, "backward": 2 * read + written, "both": 3 * read + 2 * written}
+    """Forward: inputs and data read, outputs written. Backward: those and gradients from above read, gradients of inputs
+    written."""
+    read, written, data = bytes_of(inputs), bytes_of(tupled((case.fused or case.textbook)(*inputs))), bytes_of(case.data)
+    forward, backward = read + data + written, 2 * read + data + written
+    return {"forward": forward, "backward": backward, "both": forward + backward}
 
 
 def _as_it_is(step: Step) -> Step:
@@ -149,21 +163,21 @@ def _against(other: Step, prepare: Callable[[Step], Step], step: Step, device: t
         other = prepare(other)
         return {**asdict(in_pairs(other, step, device)), "peak_bytes": peak(other, device)}
     except RuntimeError as error:                           # out of memory is one
-        return {"error": _said(error)}
+        return {"error": said(error)}
 
 
-def _row(case: Case, name: str, **what: Any) -> Record:
+def row_of(case: Case, name: str, **what: Any) -> Record:
     dtype = str(case.dtype).removeprefix("torch.")
     return {"operation": case.operation, "size": case.size, "dtype": dtype, "pass": name, **what}
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
-def _tuple(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+def tupled(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return outputs if isinstance(outputs, tuple) else (outputs,)
 
 
-def _bytes(tensors: Sequence[Tensor]) -> int:
+def bytes_of(tensors: Sequence[Tensor]) -> int:
     return sum(t.numel() * t.element_size() for t in tensors)

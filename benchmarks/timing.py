@@ -20,7 +20,7 @@ import torch
 
 SECONDS = 0.3                                               # of blocks altogether, and as many as
 LEAST = 11
-BLOCK_SECONDS = {"cpu": 0.002, "cuda": 0.02}
+BLOCK_SECONDS = {"cpu": 0.002, "cuda": 0.01}
 BEARABLE = 0.05                                             # share of the time in which other work may hold the cores
 alone = True                                                # False in a worker: others share memory, caches and GPU with it
 
