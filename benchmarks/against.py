@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.noise import Default
-from zoo.training import choose_device
 
 from . import throughput
 from .context import Context
@@ -54,7 +53,7 @@ def run(peer: str, dataset: str | None = None, data_root: str | None = None, eng
     Raises: ValueError where the library is not installed, for data of another form, or an unknown engine; LookupError;
     RuntimeError where the sides do not train the same thing, or their bounds differ; OSError.
     """
-    place, library = choose_device(device), load(peer)
+    place, library = throughput.usable(device, engines), load(peer)
     said, train, test = images(dataset, data_root)
     part: Record = {"env": environment(place), "version": library.VERSION, "data": said, "batch": BATCH, "lr": LR,
                     "products": {name: products_rate(place, dtype) for name, dtype in DTYPES.items()}, "networks": {}}

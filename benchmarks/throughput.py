@@ -29,7 +29,7 @@ from .environment import environment, load
 from .metrics import METRICS, Measured
 from .metrics.throughput import best_of, encoding, grown, rate, sampling, training
 from .protocol import Budget, Evaluation
-from .train_step import ENGINES
+from .train_step import check_engine
 
 SCHEMA = "vae-zoo.throughput/1"
 BATCH = 128
@@ -44,10 +44,7 @@ def run(patterns: Sequence[str] = ("*",), dataset: str = "digits", data_root: st
 
     Raises: LookupError for an unknown data set; ValueError where no variant matches, or for an unknown engine; OSError.
     """
-    place = choose_device(device)
-    for engine in engines:
-        if engine not in ENGINES:
-            raise ValueError(f"unknown engine {engine!r}{nearest(engine, ENGINES)}")
+    place = usable(device, engines)
     data = zoo.load_dataset(dataset, data_root)
     matching = sorted({name for pattern in patterns for name in zoo.list_variants(pattern)})
     chosen = [name for name in matching if zoo.entry(name).why_not(data.spec) is None]
@@ -57,10 +54,23 @@ def run(patterns: Sequence[str] = ("*",), dataset: str = "digits", data_root: st
     part: Record = {"env": environment(place), "batch": BATCH, "images": IMAGES, "samples": SAMPLES, "rows": []}
     for i, name in enumerate(chosen):
         began = time.perf_counter()
-        part["rows"] += rows_of(name, data, engines, place)
+        try:
+            part["rows"] += rows_of(name, data, engines, place)
+        except Exception as error:                          # of one variant; the others are timed all the same
+            part["rows"].append({"variant": name, "what": "train", "engine": engines[0], "error": said(error)})
         keep(part, out, "variants", dataset)
         print(f"{i + 1}/{len(chosen)} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return part
+
+
+def usable(device: str, engines: Sequence[str]) -> torch.device:
+    """The device of this name.  Raises: ValueError where it is not there, or one of these engines."""
+    for engine in engines:
+        check_engine(engine)
+    place = choose_device(device)
+    if place.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {device}: torch sees no GPU here; --device cpu")
+    return place
 
 
 def keep(part: Record, out: Path, *place: str) -> None:
@@ -120,5 +130,5 @@ def _numbers(measured: Measured) -> Record:
 def _tried(measured: Callable[[], Record]) -> Record:
     try:
         return measured()
-    except Exception as error:                              # of one variant; the others are timed all the same
+    except Exception as error:                              # of one thing; the others are timed all the same
         return {"error": said(error)}

@@ -10,7 +10,7 @@ Written by `zoo-bench throughput` from the records beside it. Rates are medians;
 other work held the cores meanwhile, and the number is not to be trusted.
 """
 VARIANTS = ("variant", "engine", "steps/s", "train", "best", "at", "encode", "at", "sample", "at", "IWAE")
-SIDES = ("networks", "who trains", "precision", "images/s", "of products", "times theirs", "times the loop", "loss")
+SIDES = ("networks", "who trains", "images/s", "of products", "times theirs", "times the loop", "loss")
 BOUNDS = ("networks", "images", "K", "theirs", "zoo", "times theirs", "their log p(x)", "zoo's")
 
 
@@ -95,7 +95,7 @@ def _rate(row: Record | None) -> str:
 
 
 def _side(name: str, side: Record, of: Record) -> tuple[str, ...]:
-    return (name, side["side"], side["precision"], prefixed(side["value"]) + _star(side), f"{side['share']:.0%}",
+    return (name, side["side"], prefixed(side["value"]) + _star(side), f"{side['share']:.0%}",
             *(_times(side["times"].get(other)) for other in ("theirs", "loop")), f"{side['loss']:.2f}")
 
 

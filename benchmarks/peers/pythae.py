@@ -68,7 +68,7 @@ def loss(model: VAE, x: Tensor, eps: Tensor) -> Tensor:
 
 def log_p(model: VAE, x: Tensor, samples: int, eps: Tensor | None = None) -> float:
     """Its estimate of log p(x), nats, mean over images, from a multiple of COPIES samples each. It is named get_nll, and has no
-    minus. Gradients are turned off for it, as its own scripts do. eps (COPIES,D): noise for each image in place of fresh one."""
+    minus. Gradients are turned off for it, as its own scripts do. eps (COPIES,D): the noise for each image, not drawn."""
     with torch.no_grad(), _given(model, eps):
         return float(model.eval().get_nll(x, n_samples=samples, batch_size=COPIES))
 
