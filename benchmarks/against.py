@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -31,7 +31,7 @@ from .device_record import Record
 from .environment import environment
 from .products import operations, products_rate
 from .protocol import Budget, Evaluation
-from .timing import Ratio, Turns, in_turns, synchronise
+from .timing import Turns, in_turns, synchronise
 from .train_step import train_step
 
 BATCH = 128
@@ -63,7 +63,7 @@ def run(peer: str, dataset: str | None = None, data_root: str | None = None, eng
         same = check(library, model, test[:BATCH].to(place))
         trained = training(library, model, train, test, engines, part["products"])
         part["networks"][name] = {"parameters": sum(p.numel() for p in model.parameters()), "same": same, **trained,
-                                  "iwae": bounds(library, model, test, *BOUND_SIZES[name])}
+                                  "bound": bounds(library, model, test, *BOUND_SIZES[name])}
         throughput.keep(part, out, "against", peer)
         print(f"{peer} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return part
@@ -114,37 +114,55 @@ def check(library: ModuleType, model: nn.Module, x: Tensor) -> Record:
     return found
 
 
+@dataclass(frozen=True)
+class Side:
+    """Who trains: `block` makes some steps, `loss` is what they have come to."""
+
+    name: str
+    precision: str
+    block: Callable[[], object]
+    loss: Callable[[], Tensor]
+
+
 def training(library: ModuleType, model: nn.Module, train: Tensor, test: Tensor, engines: Sequence[str],
              products: dict[str, float]) -> Record:
     """Rates, ratios and last losses of all sides. `model` is the plain loop's, and is trained."""
     device = next(model.parameters()).device
-    ours = {(engine, precision): library.SameNetworks.of(model) for engine in engines for precision in DTYPES}
-    theirs, probe = copy.deepcopy(model), plain_steps(copy.deepcopy(model), train[:BATCH].to(device))
+    probe = plain_steps(copy.deepcopy(model), train[:BATCH].to(device))
     flops, seconds = operations(lambda: probe(1)), _seconds(lambda: probe(1), device)
     batches = max(1, min(round(BLOCK / seconds), len(train) // BATCH))
-    train = train[:batches * BATCH]
-    resident = zoo.Split(train.to(device))
-    data = zoo.Dataset("images", zoo.DataSpec(library.SHAPE, "unit"), resident, resident.head(1), resident.head(1), note="")
-    loop = plain_steps(model, resident.x)
+    train, x = train[:batches * BATCH], test[:BATCH].to(device)
     with tempfile.TemporaryDirectory() as folder:
-        calls: dict[str, Callable[[], object]] = {THEIRS: library.epochs(theirs, train, BATCH, LR, Path(folder)),
-                                                  LOOP: lambda: loop(batches)}
-        for (engine, precision), one in ours.items():
-            step = train_step(one, data, batch_size=BATCH, lr=LR, precision=precision, engine=engine)
-            calls[f"zoo, {engine}, {precision}"] = lambda step=step: [step() for _ in range(batches)]   # type: ignore[misc]
-        turns = in_turns(calls, device, TRAINING)
-    x = test[:BATCH].to(device)
-    eps = _noise(library, len(x), device)
-    with torch.no_grad():
-        losses = [float(library.loss(m.eval(), x, eps)) for m in (theirs, model)]
-        losses += [float(one.eval().loss(x, eps)) for one in ours.values()]
-    precisions = ["float32", "float32", *(precision for _, precision in ours)]
-    sides = []
-    for side, precision, last in zip(calls, precisions, losses, strict=True):
-        value, iqr = turns.timing(side).rate(batches * BATCH)
-        sides.append({"side": side, "precision": precision, "value": value, "iqr": iqr, "busy": turns.busy, "loss": last,
-                      "share": flops * value / BATCH / products[precision], "times": _times(turns, side, (THEIRS, LOOP))})
-    return {"flops": flops, "batches": batches, "rounds": len(turns.rounds), "sides": sides}
+        sides = _sides(library, model, train, x, engines, Path(folder))
+        turns = in_turns({side.name: side.block for side in sides}, device, TRAINING)
+    found = []
+    for side in sides:
+        value, iqr = turns.timing(side.name).rate(len(train))
+        with torch.no_grad():
+            loss = float(side.loss())
+        found.append({"side": side.name, "precision": side.precision, "value": value, "iqr": iqr, "busy": turns.busy,
+                      "loss": loss, "share": flops * value / BATCH / products[side.precision],
+                      "times": _times(turns, side.name, (THEIRS, LOOP))})
+    return {"flops": flops, "batches": batches, "rounds": len(turns.rounds), "sides": found}
+
+
+def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engines: Sequence[str],
+           folder: Path) -> list[Side]:
+    """Each begins with the weights of `model`, and trains on `train` in blocks of an epoch. `x`: what losses are of."""
+    eps, batches, resident = _noise(library, len(x), x.device), len(train) // BATCH, zoo.Split(train.to(x.device))
+    data = zoo.Dataset("images", zoo.DataSpec(library.SHAPE, "unit"), resident, resident.head(1), resident.head(1), note="")
+
+    def ours(engine: str, precision: str) -> Side:
+        one = library.SameNetworks.of(model)
+        step = train_step(one, data, batch_size=BATCH, lr=LR, precision=precision, engine=engine)
+        return Side(f"zoo, {engine}, {precision}", precision, lambda: [step() for _ in range(batches)],
+                    lambda: one.eval().loss(x, eps))
+
+    theirs, loop = copy.deepcopy(model), plain_steps(model, resident.x)
+    return [Side(THEIRS, "float32", library.epochs(theirs, train, BATCH, LR, folder),
+                 lambda: library.loss(theirs.eval(), x, eps)),
+            Side(LOOP, "float32", lambda: loop(batches), lambda: library.loss(model.eval(), x, eps)),
+            *(ours(engine, precision) for engine in engines for precision in DTYPES)]
 
 
 def plain_steps(model: nn.Module, x: Tensor) -> Callable[[int], None]:
@@ -182,10 +200,8 @@ def bounds(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int) 
 
 
 def _times(turns: Turns, side: str, others: Sequence[str]) -> dict[str, Record]:
-    """How many times as fast a side is as those that come before it."""
-    def ratio(other: str) -> Ratio:
-        return turns.ratio(other, side)
-    return {other: asdict(ratio(other)) for other in others if other != side}
+    """How many times as fast a side is as each other one."""
+    return {other: asdict(turns.ratio(other, side)) for other in others if other != side}
 
 
 def _noise(library: ModuleType, n: int, device: torch.device) -> Tensor:

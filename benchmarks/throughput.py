@@ -29,7 +29,7 @@ from .environment import environment, load
 from .metrics import METRICS, Measured
 from .metrics.throughput import best_of, encoding, grown, rate, sampling, training
 from .protocol import Budget, Evaluation
-from .train_step import check_engine
+from .train_step import ENGINES
 
 SCHEMA = "vae-zoo.throughput/1"
 BATCH = 128
@@ -66,7 +66,8 @@ def run(patterns: Sequence[str] = ("*",), dataset: str = "digits", data_root: st
 def usable(device: str, engines: Sequence[str]) -> torch.device:
     """The device of this name.  Raises: ValueError where it is not there, or one of these engines."""
     for engine in engines:
-        check_engine(engine)
+        if engine not in ENGINES:
+            raise ValueError(f"unknown engine {engine!r}{nearest(engine, ENGINES)}")
     place = choose_device(device)
     if place.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {device}: torch sees no GPU here; --device cpu")
@@ -98,7 +99,7 @@ def rows_of(name: str, data: zoo.Dataset, engines: Sequence[str], device: torch.
         rows += [{"variant": name, "what": what, **_tried(partial(_searched, partial(prepared, context), device, most))}
                  for what, prepared in WAYS.items() if METRICS.get(f"{what}_throughput").applies(context)]
         if METRICS.get("nll_iwae").applies(context):
-            rows.append({"variant": name, "what": "iwae", **_tried(partial(_iwae, context))})
+            rows.append({"variant": name, "what": "bound", **_tried(partial(_bound, context))})
     return rows
 
 
@@ -107,7 +108,7 @@ def importance(context: Context) -> Callable[[], object]:
     return lambda: Context(context.model, context.data, context.budget, context.evaluation, context.seed).importance
 
 
-def _iwae(context: Context) -> Record:
+def _bound(context: Context) -> Record:
     images = min(context.evaluation.iwae_examples, len(context.test))
     return _numbers(rate(importance(context), images * context.evaluation.iwae_k, context.device))
 

@@ -33,7 +33,7 @@ def variants(dataset: str, part: Record) -> str:
     lines = [VARIANTS]
     for name, rows in by_variant.items():
         others = {row["what"]: row for row in rows if row["what"] != "train"}
-        rest = (*_best(others.get("encode")), *_best(others.get("sample")), _rate(others.get("iwae")))
+        rest = (*_best(others.get("encode")), *_best(others.get("sample")), _rate(others.get("bound")))
         for i, row in enumerate(row for row in rows if row["what"] == "train"):
             lines.append((name, row["engine"], *_trained(row), *(rest if i == 0 else [""] * len(rest))))
     return f"""\
@@ -48,7 +48,7 @@ K = {part['samples']}.
 def against(peer: str, part: Record) -> str:
     """The same networks trained and evaluated by another library, by a plain loop and by the zoo."""
     trained = [_side(name, side, of) for name, of in part["networks"].items() for side in of["sides"]]
-    bounds = [_bound(name, of["iwae"]) for name, of in part["networks"].items()]
+    bounds = [_bound(name, of["bound"]) for name, of in part["networks"].items()]
     products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in part["products"].items())
     sizes = "; ".join(f"{name}: {of['parameters']:,} parameters, {of['flops'] / 1e9:.3g} GFLOP a step, {of['batches']} steps a "
                       f"block" for name, of in part["networks"].items())

@@ -3,17 +3,10 @@
 from collections.abc import Callable
 
 import zoo
-from zoo.registry import nearest
 from zoo.training import Recipe, Run
 
 ENGINES = ("eager",)
 NEVER = 1 << 30
-
-
-def check_engine(name: str) -> None:
-    """Raises: ValueError for an engine that there is not."""
-    if name not in ENGINES:
-        raise ValueError(f"unknown engine {name!r}{nearest(name, ENGINES)}")
 
 
 def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, lr: float = 1e-4, ema: float = 0.0,
@@ -22,7 +15,8 @@ def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, lr: f
 
     Raises: ValueError for an engine that there is not.
     """
-    check_engine(engine)
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
     recipe = Recipe(steps=NEVER, batch_size=min(batch_size, len(data.train)), lr=lr, final_lr=lr, weight_decay=0.0,
                     warmup=0, clip=1000.0, ema=ema, precision=precision, evaluate_every=NEVER, early_stopping=None)
     return Run(model.train(), data, recipe, 0, None).step

@@ -105,6 +105,6 @@ def test_a_record_and_its_tables(monkeypatch, tmp_path, capsys):
         assert side["share"] == pytest.approx(mlp["flops"] * side["value"] / 128 / 1e11)
         assert side["loss"] < mlp["same"]["theirs"]          # all have trained
     assert all(list(s["times"]) == ["theirs", "loop"] for s in mlp["sides"][2:])
-    assert mlp["iwae"]["same"]["theirs"] == pytest.approx(mlp["iwae"]["same"]["zoo"], rel=1e-5)
+    assert mlp["bound"]["same"]["theirs"] == pytest.approx(mlp["bound"]["same"]["zoo"], rel=1e-5)
     text = (path.parent / "README.md").read_text()
     assert "### The same networks in pythae 0.1.2" in text and "digits, enlarged" in text
