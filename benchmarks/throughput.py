@@ -90,7 +90,8 @@ def keep(part: Record, out: Path, *place: str) -> None:
 def rows_of(name: str, data: zoo.Dataset, engines: Sequence[str], device: torch.device) -> list[Record]:
     """A row for each thing that is timed; `engine` is of training only."""
     model = zoo.create(name, data.spec, seed=0).to(device).eval()
-    context = Context(model, data, Budget(batch_size=BATCH), Evaluation(iwae_k=SAMPLES, iwae_examples=IMAGES), seed=0)
+    context = Context(model, data, Budget(batch_size=BATCH, ema=0.0),
+                      Evaluation(iwae_k=SAMPLES, iwae_examples=IMAGES), seed=0)
     most = LARGEST if device.type == "cuda" else context.rows
     rows = [{"variant": name, "what": "train", "engine": engine,
              **_tried(partial(_searched, partial(training, context, engine=engine), device, min(most, len(data.train))))}

@@ -50,8 +50,8 @@ def against(peer: str, part: Record) -> str:
     trained = [_side(name, side, of) for name, of in part["networks"].items() for side in of["sides"]]
     bounds = [_bound(name, of["bound"]) for name, of in part["networks"].items()]
     products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in part["products"].items())
-    sizes = "; ".join(f"{name}: {of['parameters']:,} parameters, {of['flops'] / 1e9:.3g} GFLOP a step, {of['batches']} steps a "
-                      f"block" for name, of in part["networks"].items())
+    sizes = "; ".join(f"{name}: {of['parameters']:,} parameters, {of['flops'] / 1e9:.3g} GFLOP a step, blocks of "
+                      f"{of['batches'] * part['batch']:,} images" for name, of in part["networks"].items())
     return f"""\
 ### The same networks in {peer} {part['version']}
 {_said(part['env'])}. Data: {part['data']}. {peer}'s own networks from the same initial weights, batches of {part['batch']},
