@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from . import throughput_cli
+
 SUITES = Path(__file__).parent / "suites"
 EXAMPLES = """\
 examples:
@@ -19,6 +21,7 @@ examples:
   zoo-bench tune vae --data digits                      how many latents? cross-validated
   zoo-bench kernels                                     the fused operations against plain torch, on this machine
   zoo-bench kernels --predict                           what to expect of an H200, without one
+  zoo-bench throughput                                  how fast every variant trains, encodes, samples, is evaluated
   zoo-bench report quick                                README.md and index.html again, from the records
   zoo-bench report mnist --screenshot docs/mnist.png    and a picture of the page, by a browser that is installed
   zoo-bench compare results/quick --variants vae,cvae   differences with intervals; see compare --help
@@ -173,6 +176,8 @@ def parser() -> argparse.ArgumentParser:
     kernels.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
     kernels.add_argument("--json", action="store_true", help="print the record instead of a table")
     kernels.set_defaults(do=_kernels)
+
+    throughput_cli.add(commands)
 
     listing = commands.add_parser("list", help="suites, baselines, metrics and feature spaces", formatter_class=raw,
                                   description="What can be run, and what is measured.")

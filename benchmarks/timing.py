@@ -3,7 +3,7 @@
 A call is repeated in blocks, after a warm-up; what is reported is the median of the blocks and their interquartile range. On a
 CPU blocks are shorter than a scheduler's slice, so that on a machine that does other work most of them are undisturbed, and so
 is their median. On a GPU they are longer, as each ends when the device is done. How long the process waited for a core
-meanwhile is kept. Two calls are compared in interleaved pairs of blocks: one after the other, a burst hits one of them.
+meanwhile is kept. Calls are compared in blocks that take turns: one after the other, a burst hits one of them.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import gc
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,27 @@ class Ratio:
     high: float
     iqr: float
     busy: bool | None
+
+
+@dataclass(frozen=True)
+class Turns:
+    """Seconds of one call by name, of every round."""
+
+    rounds: Sequence[Mapping[str, float]]
+    busy: bool | None
+
+    def timing(self, name: str) -> Timing:
+        low, median, high = statistics.quantiles([taken[name] for taken in self.rounds], n=4)
+        return Timing(median, high - low, self.busy)
+
+    def ratio(self, first: str, second: str) -> Ratio:
+        """Seconds of `first` / seconds of `second`, in pairs of the same round.
+
+        The interval is that of a median, by order statistics: no distribution is assumed.  Source: Conover 1999, section 3.2.
+        """
+        ratios = [taken[first] / taken[second] for taken in self.rounds]
+        low, median, high = statistics.quantiles(ratios, n=4)
+        return Ratio(median, *median_interval(ratios), high - low, self.busy)
 
 
 class Waiting:
@@ -84,21 +105,22 @@ def measure(call: Callable[[], object], device: torch.device, seconds: float = S
 
 def in_pairs(first: Callable[[], object], second: Callable[[], object], device: torch.device,
              seconds: float = SECONDS) -> Ratio:
-    """Seconds of `first` / seconds of `second`, from blocks that take turns: what slows the machine down slows both down.
+    """Seconds of `first` / seconds of `second`, from blocks that take turns: what slows the machine down slows both down."""
+    return in_turns({"first": first, "second": second}, device, seconds).ratio("first", "second")
 
-    The interval is that of a median, by order statistics: no distribution is assumed.  Source: Conover 1999, section 3.2.
-    """
-    calls = first, second
-    times, waiting = [_calls(call, device) for call in calls], Waiting()
-    ratios: list[float] = []
+
+def in_turns(calls: Mapping[str, Callable[[], object]], device: torch.device, seconds: float = SECONDS) -> Turns:
+    """Time several calls, by name, for so many seconds altogether: a round has a block of each, every round another first."""
+    names = list(calls)
+    times, waiting = {name: _calls(call, device) for name, call in calls.items()}, Waiting()
+    rounds: list[dict[str, float]] = []
     spent = 0.0
-    while len(ratios) < LEAST or spent < seconds:
-        order = (0, 1) if len(ratios) % 2 else (1, 0)
-        taken = {i: _block(calls[i], times[i], device) for i in order}
-        spent += taken[0] * times[0] + taken[1] * times[1]
-        ratios.append(taken[0] / taken[1])
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return Ratio(median, *median_interval(ratios), high - low, waiting.busy)
+    while len(rounds) < LEAST or spent < seconds:
+        first = (len(rounds) + 1) % len(names)
+        taken = {name: _block(calls[name], times[name], device) for name in names[first:] + names[:first]}
+        spent += sum(taken[name] * times[name] for name in names)
+        rounds.append(taken)
+    return Turns(rounds, waiting.busy)
 
 
 def median_interval(values: list[float]) -> tuple[float, float]:

@@ -5,19 +5,26 @@ from collections.abc import Callable
 from functools import partial
 
 import zoo
+from zoo.engines import ENGINES as ENGINES
 from zoo.engines import Engine
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, arithmetic
 from zoo.run import Run
 
 NEVER = 1 << 30
 
 
-def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, ema: float = 0.0, precision: str = "float32",
-               engine: str = "eager") -> Callable[[], None]:
-    """A function that trains `model`, in place, by one step of AdamW at a small rate; evaluates and logs nothing.
+def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, lr: float = 1e-4, ema: float = 0.0,
+               precision: str = "float32", engine: str = "eager") -> Callable[[], None]:
+    """A function that trains `model`, in place, by one step of AdamW at a constant rate; evaluates and logs nothing.
 
-    Raises: ValueError for an engine that cannot be used here.
+    Raises: ValueError for an engine that cannot be used here. One that fails gives way to eager, with a warning.
     """
-    recipe = Recipe(steps=NEVER, batch_size=min(batch_size, len(data.train)), lr=1e-4, final_lr=1e-4, weight_decay=0.0,
+    recipe = Recipe(steps=NEVER, batch_size=min(batch_size, len(data.train)), lr=lr, final_lr=lr, weight_decay=0.0,
                     warmup=0, clip=1000.0, ema=ema, precision=precision, evaluate_every=NEVER, early_stopping=None)
-    return Engine([Run(model.train(), data, recipe, 0, None)], engine, partial(print, file=sys.stderr)).step
+    run = Run(model.train(), data, recipe, 0, None)
+    stepper = Engine([run], engine, partial(print, file=sys.stderr))
+
+    def step() -> None:
+        with arithmetic(precision, run.device):
+            stepper.step()
+    return step

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -27,7 +28,7 @@ def train_throughput(context: Context) -> dict[str, Measured]:
     left out. Median over blocks and interquartile range, after a warm-up; evaluation, checkpoints and logging are not in it.
     Source: benchmarks/timing.py.
     """
-    return _rates("train_throughput", context, lambda n: _step(context, n), len(context.data.train))
+    return _rates("train_throughput", context, partial(training, context), len(context.data.train))
 
 
 @metric("encode_throughput", unit="examples/s", better="higher", group="cost", needs=["latents"])
@@ -36,10 +37,7 @@ def encode_throughput(context: Context) -> dict[str, Measured]:
 
     Batches larger than the test split hold it several times. Source: benchmarks/timing.py.
     """
-    def prepared(n: int) -> Callable[[], object]:
-        batch = _examples(context, n)
-        return lambda: context.model.encode(batch)
-    return _rates("encode_throughput", context, prepared)
+    return _rates("encode_throughput", context, partial(encoding, context))
 
 
 @metric("decode_throughput", unit="examples/s", better="higher", group="cost", needs=["decoder"])
@@ -61,7 +59,7 @@ def sample_throughput(context: Context) -> dict[str, Measured]:
 
     Source: benchmarks/timing.py.
     """
-    return _rates("sample_throughput", context, lambda n: lambda: context.model.sample(n, noise=context.noise(SAMPLES)))
+    return _rates("sample_throughput", context, partial(sampling, context))
 
 
 @metric("relative_train_speed", unit="ratio", better="higher", group="cost", needs=["trained"])
@@ -73,40 +71,69 @@ def relative_train_speed(context: Context) -> Measured:
     784-400-20-400-784, whatever the data. Source: benchmarks/yardstick.py, benchmarks/timing.py.
     """
     n = min(context.budget.batch_size, len(context.data.train))
-    ratio = timing.in_pairs(yardstick_step(n, context.device), _step(context, n), context.device)
+    ratio = timing.in_pairs(yardstick_step(n, context.device), training(context, n), context.device)
     return Measured(ratio.median, iqr=ratio.iqr, busy=ratio.busy)
 
 
-def _step(context: Context, n: int) -> Callable[[], None]:
+# -- what is timed, at batch size n -----------------------------------------------------------------------------------------
+def training(context: Context, n: int, engine: str = "eager") -> Callable[[], None]:
+    """A step on a copy of the model."""
     return train_step(copy.deepcopy(context.model), context.data, batch_size=n, ema=context.budget.ema,
-                      precision=context.budget.precision)
+                      precision=context.budget.precision, engine=engine)
+
+
+def encoding(context: Context, n: int) -> Callable[[], object]:
+    batch = _examples(context, n)
+    return lambda: context.model.encode(batch)
+
+
+def sampling(context: Context, n: int) -> Callable[[], object]:
+    return lambda: context.model.sample(n, noise=context.noise(SAMPLES))
 
 
 def _examples(context: Context, n: int) -> zoo.Batch:
     return context.test.batch(torch.arange(n, device=context.device) % len(context.test), context.noise(SHOWN))
 
 
+# -- at which batch sizes ---------------------------------------------------------------------------------------------------
+def rate(call: Callable[[], object], n: int, device: torch.device) -> Measured:
+    """Examples a second, of a call that handles n."""
+    seconds = timing.measure(call, device, SECONDS)
+    value, iqr = seconds.rate(n)
+    return Measured(value, iqr=iqr, busy=seconds.busy)
+
+
+def grown(by_size: dict[int, Measured], rated: Callable[[int], Measured], most: int) -> dict[int, Measured]:
+    """These rates and those that doubling the largest batch gives, until it does not pay (5%), or `most` or the device's
+    memory ends it."""
+    n = max(by_size)
+    with contextlib.suppress(torch.OutOfMemoryError):
+        while 2 * n <= most:
+            by_size = {**by_size, 2 * n: rated(2 * n)}
+            if by_size[2 * n].value < PAYS * by_size[n].value:
+                break
+            n *= 2
+    return by_size
+
+
+def best_of(by_size: dict[int, Measured]) -> int:
+    """The batch size of the highest rate."""
+    return max(by_size, key=lambda n: by_size[n].value)
+
+
 def _rates(name: str, context: Context, prepared: Callable[[int], Callable[[], object]],
            limit: int | None = None) -> dict[str, Measured]:
     """Rates by label. `prepared(n)` is the call to time at batch size n; `limit`, the largest."""
-    def rate(n: int) -> Measured:
+    def rated(n: int) -> Measured:
         with torch.set_grad_enabled(name == "train_throughput"):
-            seconds = timing.measure(prepared(n), context.device, SECONDS)
-        value, iqr = seconds.rate(n)
-        return Measured(value, iqr=iqr, busy=seconds.busy)
+            return rate(prepared(n), n, context.device)
 
     own = min(context.budget.batch_size, limit or context.budget.batch_size)
     sizes = [n for n in context.evaluation.batch_sizes if limit is None or n <= limit]
-    by_size = {own: rate(own)}
+    by_size = {own: rated(own)}
     for n in sizes:
         with contextlib.suppress(ValueError):               # too few for it: a critic that permutes a batch needs two examples
-            by_size[n] = by_size.get(n) or rate(n)
-    most = min(context.rows, limit or context.rows)
-    n = max(by_size)
-    while 2 * n <= most:
-        by_size[2 * n] = rate(2 * n)
-        if by_size[2 * n].value < PAYS * by_size[n].value:
-            break
-        n *= 2
-    best = max(by_size.values(), key=lambda m: m.value)
-    return {name: by_size[own], **{f"{name}_{n}": by_size[n] for n in sizes if n in by_size}, f"{name}_best": best}
+            by_size[n] = by_size.get(n) or rated(n)
+    by_size = grown(by_size, rated, min(context.rows, limit or context.rows))
+    return {name: by_size[own], **{f"{name}_{n}": by_size[n] for n in sizes if n in by_size},
+            f"{name}_best": by_size[best_of(by_size)]}

@@ -88,3 +88,19 @@ def test_waiting_only_grows():
     before = timing._waited()
     work()
     assert timing._waited() >= before > 0
+
+
+def test_calls_take_turns_and_a_ratio_is_of_one_round(monkeypatch):
+    now, made = [0.0], []
+
+    def call(name, seconds):
+        def spend():
+            made.append(name)
+            now[0] += seconds * len(made)                   # a machine that gets slower and slower
+        return spend
+
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    found = timing.in_turns({"a": call("a", 3.0), "b": call("b", 2.0), "c": call("c", 1.0)}, CPU, seconds=0.0)
+    assert "".join(made[3:15]) == "bca" + "cab" + "abc" + "bca" and len(found.rounds) == timing.LEAST
+    assert found.ratio("a", "c").median == pytest.approx(3, rel=0.2)
+    assert found.timing("a").median > found.timing("c").median

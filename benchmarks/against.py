@@ -1,0 +1,224 @@
+"""`zoo-bench throughput --against`: the same networks, batches, optimiser and data in another library's trainer, in one run.
+
+Three sides train the same initial weights: the other library's trainer; a plain loop over tensors in memory with its model and
+`torch.optim.Adam`; and the steps of `zoo.fit`, with each engine and precision. They take turns in short blocks, all of as many
+steps, so that ratios are of blocks made under the same conditions. No side evaluates or writes. Before, loss and gradients of
+its model and of the zoo's are compared for the same noise; after, the losses of all sides are kept.
+
+Importance-weighted bounds are timed in the same way, by its estimator and by what `nll_iwae` computes, on the same weights; for
+the same noise they must be equal.
+"""
+
+import copy
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import zoo
+from zoo.noise import Default
+
+from . import throughput
+from .context import Context
+from .device_record import Record
+from .environment import environment
+from .products import operations, products_rate
+from .protocol import Budget, Evaluation
+from .timing import Turns, in_turns, synchronise
+from .train_step import train_step
+
+BATCH = 128
+LR = 1e-3
+BLOCK = 0.5                                                 # seconds of a block of the plain loop
+TRAINING, BOUNDS = 30.0, 12.0                               # seconds of all blocks
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
+BOUND_SIZES = {"mlp": (50, 1000), "conv": (2, 100)}         # images and K; a convolutional decoder is 300 times dearer
+ROUNDING = 1e-4                                             # relative
+THEIRS, LOOP = "theirs", "loop"
+
+
+def run(peer: str, dataset: str | None = None, data_root: str | None = None, engines: Sequence[str] = ("eager",),
+        device: str = "auto", out: Path = Path("results")) -> Record:
+    """Time all sides; write the record and the tables. -> what was measured
+
+    dataset   grey images of 28 x 28; None: the embedded digits, enlarged
+
+    Raises: ValueError where the library is not installed, for data of another form, or an unknown engine; LookupError;
+    RuntimeError where the sides do not train the same thing, or their bounds differ; OSError.
+    """
+    place, library = throughput.usable(device, engines), load(peer)
+    said, train, test = images(dataset, data_root)
+    part: Record = {"env": environment(place), "version": library.VERSION, "data": said, "batch": BATCH, "lr": LR,
+                    "products": {name: products_rate(place, dtype) for name, dtype in DTYPES.items()}, "networks": {}}
+    for name in library.NETWORKS:
+        began = time.perf_counter()
+        model = library.build(name).to(place)
+        same = check(library, model, test[:BATCH].to(place))
+        trained = training(library, model, train, test, engines, part["products"])
+        part["networks"][name] = {"parameters": sum(p.numel() for p in model.parameters()), "same": same, **trained,
+                                  "bound": bounds(library, model, test, *BOUND_SIZES[name])}
+        throughput.keep(part, out, "against", peer)
+        print(f"{peer} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
+    return part
+
+
+def load(peer: str) -> ModuleType:
+    """Raises: ValueError that says what to install."""
+    try:
+        from .peers import pythae
+    except ImportError as error:
+        raise ValueError(f"{peer} cannot be imported ({error}); pip install -e '.[bench]', or, without its old backport of "
+                         "`dataclasses`, which shadows Python's own where site-packages is on PYTHONPATH: "
+                         "pip install --no-deps pythae==0.1.2 && pip install cloudpickle imageio pydantic") from error
+    return pythae
+
+
+def images(dataset: str | None, data_root: str | None) -> tuple[str, Tensor, Tensor]:
+    """What they are; training and test images (N,1,28,28) in [0, 1].  Raises: ValueError for data of another form."""
+    data = zoo.load_dataset(dataset or "digits", data_root)
+    train, test = (split.batch(slice(None), Default()).x for split in (data.train, data.test))
+    assert train is not None and test is not None
+    if dataset is None:
+        train, test = (F.interpolate(x, size=(28, 28), mode="bilinear") for x in (train.repeat(10, 1, 1, 1), test))
+        return "digits, enlarged to 28 x 28, ten times over", train, test
+    if data.spec.shape != (1, 28, 28) or data.spec.kind not in ("byte", "unit", "binary"):
+        raise ValueError(f"{dataset} is {data.spec}; these networks take one-channel images of 28 x 28 in [0, 1], such as "
+                         "--data mnist --data-root DIR")
+    return data.name, train, test
+
+
+def check(library: ModuleType, model: nn.Module, x: Tensor) -> Record:
+    """Losses, and the relative difference of the gradients, of its model and the zoo's, for the same weights and noise.
+
+    Raises: RuntimeError where they differ by more than rounding.
+    """
+    eps = _noise(library, len(x), x.device)
+    theirs, ours = copy.deepcopy(model).train(), library.SameNetworks.of(model).train()
+    loss, ours_loss = library.loss(theirs, x, eps), ours.loss(x, eps)
+    named = {ours.counterpart(name): p for name, p in ours.named_parameters()}
+    parameters = dict(theirs.named_parameters())
+    a = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
+    b = torch.cat([g.flatten() for g in torch.autograd.grad(ours_loss, [named[name] for name in parameters])])
+    difference = float((a - b).norm() / a.norm())
+    found = {THEIRS: float(loss.detach()), "zoo": float(ours_loss.detach()), "gradients": difference}
+    _equal("losses", found)
+    if not difference <= ROUNDING:
+        raise RuntimeError(f"the gradients of the two models differ: {found}; a comparison would mean nothing")
+    return found
+
+
+@dataclass(frozen=True)
+class Side:
+    """Who trains: `block` makes some steps, `loss` is what they have come to."""
+
+    name: str
+    precision: str
+    block: Callable[[], object]
+    loss: Callable[[], Tensor]
+
+
+def training(library: ModuleType, model: nn.Module, train: Tensor, test: Tensor, engines: Sequence[str],
+             products: dict[str, float]) -> Record:
+    """Rates, ratios and last losses of all sides. `model` is the plain loop's, and is trained."""
+    device = next(model.parameters()).device
+    probe = plain_steps(copy.deepcopy(model), train[:BATCH].to(device))
+    flops, seconds = operations(lambda: probe(1)), _seconds(lambda: probe(1), device)
+    batches = max(1, min(round(BLOCK / seconds), len(train) // BATCH))
+    train, x = train[:batches * BATCH], test[:BATCH].to(device)
+    with tempfile.TemporaryDirectory() as folder:
+        sides = _sides(library, model, train, x, engines, Path(folder))
+        turns = in_turns({side.name: side.block for side in sides}, device, TRAINING)
+    found = []
+    for side in sides:
+        value, iqr = turns.timing(side.name).rate(len(train))
+        with torch.no_grad():
+            loss = float(side.loss())
+        found.append({"side": side.name, "precision": side.precision, "value": value, "iqr": iqr, "busy": turns.busy,
+                      "loss": loss, "share": flops * value / BATCH / products[side.precision],
+                      "times": _times(turns, side.name, (THEIRS, LOOP))})
+    return {"flops": flops, "batches": batches, "rounds": len(turns.rounds), "sides": found}
+
+
+def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engines: Sequence[str],
+           folder: Path) -> list[Side]:
+    """Each begins with the weights of `model`, and trains on `train` in blocks of an epoch. `x`: what losses are of."""
+    eps, batches, resident = _noise(library, len(x), x.device), len(train) // BATCH, zoo.Split(train.to(x.device))
+    data = zoo.Dataset("images", zoo.DataSpec(library.SHAPE, "unit"), resident, resident.head(1), resident.head(1), note="")
+
+    def ours(engine: str, precision: str) -> Side:
+        one = library.SameNetworks.of(model)
+        step = train_step(one, data, batch_size=BATCH, lr=LR, precision=precision, engine=engine)
+        return Side(f"zoo, {engine}, {precision}", precision, lambda: [step() for _ in range(batches)],
+                    lambda: one.eval().loss(x, eps))
+
+    theirs, loop = copy.deepcopy(model), plain_steps(model, resident.x)
+    return [Side(THEIRS, "float32", library.epochs(theirs, train, BATCH, LR, folder),
+                 lambda: library.loss(theirs.eval(), x, eps)),
+            Side(LOOP, "float32", lambda: loop(batches), lambda: library.loss(model.eval(), x, eps)),
+            *(ours(engine, precision) for engine in engines for precision in DTYPES)]
+
+
+def plain_steps(model: nn.Module, x: Tensor) -> Callable[[int], None]:
+    """A function that trains `model`, in place, by so many steps as one writes them by hand; x is where the model is."""
+    optimiser = torch.optim.Adam(model.train().parameters(), lr=LR)
+
+    def steps(n: int) -> None:
+        order = torch.randperm(len(x), device=x.device)
+        for i in range(n):
+            loss = model({"data": x[order[i * BATCH:(i + 1) * BATCH]]}).loss
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return steps
+
+
+def bounds(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int) -> Record:
+    """Importance-weighted bounds of the first n images from K samples each, by both, and how long they take.
+
+    Raises: RuntimeError where they differ, by more than rounding, for the same noise.
+    """
+    device = next(model.parameters()).device
+    x, ours = test[:n].to(device), library.SameNetworks.of(model).eval()
+    eps = _noise(library, library.COPIES, device)
+    same = {THEIRS: library.log_p(model, x, library.COPIES, eps), "zoo": ours.log_p(x, eps)}
+    _equal("bounds", same)
+    split = zoo.Split(x)
+    context = Context(ours, zoo.Dataset("images", ours.spec, split, split, split, note=""), Budget(),
+                      Evaluation(iwae_k=k, iwae_examples=n), seed=0)
+    turns = in_turns({THEIRS: lambda: library.log_p(model, x, k), "zoo": throughput.importance(context)}, device, BOUNDS)
+    log_p = {THEIRS: library.log_p(model, x, k), "zoo": float(context.log_p.mean())}
+    rates = {side: dict(zip(("value", "iqr"), turns.timing(side).rate(n * k), strict=True)) for side in log_p}
+    return {"images": n, "k": k, "same": same, "mc": context.importance.mc(-1), "times": asdict(turns.ratio(THEIRS, "zoo")),
+            **{side: {**rates[side], "busy": turns.busy, "log_p": log_p[side]} for side in log_p}}
+
+
+def _times(turns: Turns, side: str, others: Sequence[str]) -> dict[str, Record]:
+    """How many times as fast a side is as each other one."""
+    return {other: asdict(turns.ratio(other, side)) for other in others if other != side}
+
+
+def _noise(library: ModuleType, n: int, device: torch.device) -> Tensor:
+    return torch.randn(n, library.LATENT, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+def _equal(what: str, found: dict[str, float]) -> None:
+    """Raises: RuntimeError where they are not, by more than rounding."""
+    if not abs(found[THEIRS] - found["zoo"]) <= ROUNDING * abs(found[THEIRS]):
+        raise RuntimeError(f"the {what} of the two models differ: {found}; a comparison would mean nothing")
+
+
+def _seconds(call: Callable[[], object], device: torch.device) -> float:
+    """Of the second of two calls."""
+    call()
+    synchronise(device)
+    began = time.perf_counter()
+    call()
+    synchronise(device)
+    return time.perf_counter() - began
