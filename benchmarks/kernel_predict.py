@@ -27,11 +27,12 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from . import kernel_table
+from .device_record import Record, said, write
 from .environment import environment
 from .kernel_cases import Call, Case, cases
 from .kernel_code import WARP, Executed, Launch, executed
 from .kernel_traffic import Traffic, scheduled, watched
-from .kernels import Record, matching, row_of, said, steps, unavoidable_bytes
+from .kernels import matching, row_of, steps, unavoidable_bytes
 
 SCHEMA = "vae-zoo.kernels-predicted/1"
 PASSES = ("forward", "backward")
@@ -95,7 +96,7 @@ def run(chip: str = "h200", patterns: Sequence[str] = ("*",), out: Path = Path("
             except Exception as error:                      # of one kernel; the others are predicted all the same
                 record["rows"].append(row_of(case, "all", error=said(error)))
             print(f"{i + 1}/{len(chosen)} {case.name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
-    kernel_table.write(out / "kernels" / f"predicted-{chip}.json", record)
+    write(out / "kernels" / f"predicted-{chip}.json", record, kernel_table.page)
     return record
 
 

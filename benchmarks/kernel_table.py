@@ -1,10 +1,7 @@
 """The tables of `zoo-bench kernels`, from its records: what was measured, and apart from it what was predicted."""
 
-import json
-from pathlib import Path
-from typing import Any
+from .device_record import Record, aligned
 
-Record = dict[str, Any]
 COLUMNS = ("operation", "size", "dtype", "pass", "µs", "GB/s", "of a copy", "eager", "torch.compile", "memory", "eager's")
 TITLE = """\
 # Fused operations
@@ -26,14 +23,6 @@ PREDICTED = ("operation", "size", "dtype", "pass", "instructions", "bytes", "µs
              "eager µs", "eager", "compile bytes", "compile µs")
 
 
-def write(path: Path, record: Record) -> None:
-    """The record, and beside it the page of all records there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-    records = [json.loads(other.read_text()) for other in sorted(path.parent.glob("*.json"))]
-    (path.parent / "README.md").write_text(page(records))
-
-
 def page(records: list[Record]) -> str:
     """What was measured comes first, and what was predicted apart from it."""
     measured = not all(map(_is_predicted, records))
@@ -53,7 +42,7 @@ def _measured(record: Record) -> str:
     env = record["env"]
     said = f"torch {env['torch']}, triton {env['triton']}, {env['threads']} threads, commit {env['commit']}"
     path = "" if env["device"] == "cuda" else " On a CPU the operations are plain torch code, and no kernel runs."
-    return f"## {env['processor']}\n{said}.{path}\n\n{table([COLUMNS, *map(_cells, record['rows'])])}"
+    return f"## {env['processor']}\n{said}.{path}\n\n{aligned([COLUMNS, *map(_cells, record['rows'])])}"
 
 
 def _predicted(record: Record) -> str:
@@ -75,7 +64,7 @@ timed: it is instructions and bytes, counted in compiled code (`zoo-bench kernel
   Their arithmetic is left out, so that where a fused operation is bound by it, "compile µs" says little.
 - no kernel: the row is the least that any kernel could take, and so "compile µs" over µs the most that one could gain.
 
-{table([PREDICTED, *map(_predicted_cells, record['rows'])])}"""
+{aligned([PREDICTED, *map(_predicted_cells, record['rows'])])}"""
 
 
 def _predicted_cells(row: Record) -> tuple[str, ...]:
@@ -95,13 +84,6 @@ def _least(moving: Record, row: Record) -> tuple[str, str]:
 
 def _short(x: float) -> str:
     return f"{x:.3g}" if x < 1000 else f"{x:.0f}"
-
-
-def table(cells: list[tuple[str, ...]]) -> str:
-    """Markdown whose columns are aligned, so that a terminal shows it, too. The first line is the head."""
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    lines = ["| " + " | ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)) + " |" for line in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
 
 
 def _first(row: Record) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ that is given, is recorded as such. `kernel_predict.py` is what can be said with
 """
 
 import fnmatch
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,13 +23,13 @@ import torch
 import torch._functorch.config as functorch
 from torch import Tensor
 
-from . import kernel_table
+from . import device_record, kernel_table
+from .device_record import Record, said
 from .environment import environment, load
 from .kernel_cases import Call, Case, cases
 from .timing import in_pairs, measure, synchronise
 
 SCHEMA = "vae-zoo.kernels/1"
-Record = dict[str, Any]
 Step = Callable[[], object]
 
 
@@ -47,7 +46,7 @@ def run(device: str = "auto", patterns: Sequence[str] = ("*",), out: Path = Path
     start, longest = time.perf_counter(), 0.0
     chosen = matching(cases(place), patterns)
     record: Record = {"schema": SCHEMA, "env": environment(place), "rows": []}
-    path = out / "kernels" / (re.sub(r"[^a-z0-9]+", "-", record["env"]["processor"].lower()).strip("-") + ".json")
+    path = device_record.path_of(out / "kernels", record["env"]["processor"])
     functorch.donated_buffer = False                        # else a compiled backward pass cannot be made twice
     for i, case in enumerate(chosen):
         began = time.perf_counter()
@@ -60,11 +59,11 @@ def run(device: str = "auto", patterns: Sequence[str] = ("*",), out: Path = Path
         except Exception as error:                          # of one kernel; the others are timed all the same
             record["rows"].append(row_of(case, "the rest", error=said(error)))
         record["env"]["load_after"] = load()
-        kernel_table.write(path, record)
+        device_record.write(path, record, kernel_table.page)
         took = time.perf_counter() - began
         longest = max(longest, took)
         print(f"{i + 1}/{len(chosen)} {case.name}: {took:.0f} s", file=sys.stderr)
-    kernel_table.write(path, record)
+    device_record.write(path, record, kernel_table.page)
     return record
 
 
@@ -169,10 +168,6 @@ def _against(other: Step, prepare: Callable[[Step], Step], step: Step, device: t
 def row_of(case: Case, name: str, **what: Any) -> Record:
     dtype = str(case.dtype).removeprefix("torch.")
     return {"operation": case.operation, "size": case.size, "dtype": dtype, "pass": name, **what}
-
-
-def said(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
 def tupled(outputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
