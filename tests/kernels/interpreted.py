@@ -110,21 +110,6 @@ def test_operators_are_well_formed():
         opcheck(_backward, (torch.randn(3, 5, 6), torch.randn(5, 6) if per_dim else torch.randn(5), gweight, *inputs, 0, False))
 
 
-def test_compiles_whole():
-    arguments = [t.requires_grad_() for t in tensors(5, 6)]
-    compiled = torch.compile(number, fullgraph=True, backend="aot_eager_decomp_partition")
-    want = torch.autograd.grad(number(*arguments), arguments)
-    assert_close(torch.autograd.grad(compiled(*arguments), arguments), want)
-
-
-def test_a_compiled_graph_draws_twice():
-    def two(mu):
-        return [fused(mu, mu, 1, None, philox.fresh_seed(mu), 0, False)[0] for _ in range(2)]
-
-    one, other = torch.compile(two, fullgraph=True, backend="aot_eager_decomp_partition")(torch.zeros(4, 3))
-    assert not torch.isclose(one, other).any()
-
-
 def test_vmap_of_grad_with_a_seed_each():
     arguments = [torch.stack(ts) for ts in zip(*(tensors(5, 6) for _ in range(2)), strict=True)]
     seeds = torch.randint(100, (2, 2))
@@ -134,41 +119,11 @@ def test_vmap_of_grad_with_a_seed_each():
         assert_close([g[i] for g in mapped], list(gradients(*(t[i] for t in arguments), seeds[i])))
 
 
-@pytest.mark.parametrize(("prior", "per_dim", "weight"), [(False, True, None), (True, False, None), (False, False, "full"),
-                                                         (True, True, "full")])
-def test_double_backward(prior, per_dim, weight):
-    inputs = tensors(4, 5)[: 4 if prior else 2]
-    eps = philox.normal(SEED, (2, 4, 5))
-    upstream = torch.randn(2, 4, 5)
-
-    def by_kernels(mu, logvar, *prior):
-        return fused(mu, logvar, 2, prior or None, SEED, 0, per_dim, weight)
-
-    def by_torch(mu, logvar, *prior):
-        return reference(mu, logvar, eps.to(mu.dtype), prior or None, per_dim, weight)
-
-    def second(call, dtype):
-        leaves = [t.to(dtype).requires_grad_() for t in inputs]
-        g = upstream.to(dtype).requires_grad_()
-        z, *sums = call(*leaves)
-        first = torch.autograd.grad((z * g).sum() + sum(s.square().sum() for s in sums), leaves, create_graph=True)
-        return torch.autograd.grad(sum(f.square().sum() for f in first), [g, *leaves])
-
-    for got, want in zip(second(by_kernels, torch.float32), second(by_torch, torch.float64), strict=True):
-        assert_close(got.double(), want, rtol=5e-5, atol=5e-5)
-
-
 def test_second_derivatives_of_path_derivatives_are_refused():
     mu, logvar = (t.requires_grad_() for t in tensors(4, 5)[:2])
     (first,) = torch.autograd.grad(fused(mu, logvar, 2, None, SEED, 0, False, "path")[2].sum(), mu, create_graph=True)
     with pytest.raises(NotImplementedError, match="path=False"):
         first.sum().backward()
-
-
-def test_forward_mode_is_refused():
-    one = tensors(4, 5)
-    with pytest.raises(NotImplementedError, match="jvp"):
-        torch.func.jvp(functools.partial(number, logvar=one[1], p_mu=one[2], p_logvar=one[3]), (one[0],), (one[0],))
 
 
 def test_equal_inputs_give_equal_bits():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.library import opcheck
 from torch.testing import assert_close
 
 from kernels import philox
@@ -115,6 +116,11 @@ def test_fresh_seeds_differ_and_obey_manual_seed():
         torch.manual_seed(3)
         assert not torch.equal(one, other)
         assert torch.equal(one, philox.fresh_seed(torch.zeros(2)))
+
+
+def test_the_operator_of_fresh_seeds_is_well_formed():
+    """Not compared compiled and eager, as two draws differ."""
+    opcheck(philox.fresh_seed, (torch.zeros(2),), test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
 
 def test_fresh_seeds_obey_the_randomness_of_vmap():
