@@ -3,7 +3,7 @@ test_triton.py in a process of its own."""
 
 import pytest
 import torch
-from interpreter import poisoned_memory as poisoned_memory
+from interpreter import needs_loops
 from operations import logistic_mixture, total_correlation, with_gradients
 from torch.library import opcheck
 from torch.testing import assert_close
@@ -14,6 +14,7 @@ from kernels.nearest_code import _search, reference
 from kernels.total_correlation import _backward as correlation_backward
 from kernels.total_correlation import _forward as correlation_forward
 
+pytestmark = [needs_loops, pytest.mark.usefixtures("poisoned_memory")]
 SMALL = [lambda: total_correlation(5, 7, 3), lambda: logistic_mixture(2, (3, 2), 3, 5)]
 SHAPES = [*SMALL, lambda: total_correlation(1, 1, 1), lambda: total_correlation(33, 20, 10),
           lambda: total_correlation(3, 70, 37), lambda: total_correlation(4, 9, 130),
