@@ -13,7 +13,7 @@ from torch.library import opcheck
 from torch.testing import assert_close
 
 from kernels import philox
-from kernels._triton.philox import cos_sin, radius
+from kernels._triton.philox import cos_sin, noise, radius
 from kernels.reparam_kl import _backward, _forward, fused, reference
 
 pytestmark = [needs_loops, pytest.mark.usefixtures("poisoned_memory")]
@@ -90,6 +90,36 @@ def test_polynomials_on_all_quarters_and_ends():
     assert_close(out[1].double(), angle.cos(), rtol=0, atol=2e-7)
     assert_close(out[2].double(), angle.sin(), rtol=0, atol=2e-7)
     assert_close(out[0], philox._radius(words), rtol=5e-7, atol=1e-12)
+
+
+@triton.jit
+def _noise_kernel(seed_p, word_p, eps_p, k, row0, ROWS: tl.constexpr, COLS: tl.constexpr):
+    """Eight columns, from the eighth on: the words of their calls (ROWS,2,4), and the normals made of them (ROWS,8)."""
+    rows = row0 + tl.arange(0, ROWS)
+    sample = tl.cast(k, tl.int64)
+    eps = noise(seed_p, sample, rows, 8, ROWS, COLS, False)
+    tl.store(eps_p + tl.arange(0, ROWS)[:, None] * 8 + tl.arange(0, COLS)[None, :], eps)
+    zero = tl.zeros([ROWS, 2], tl.uint32)
+    quad = zero + (2 + tl.arange(0, 2)).to(tl.uint32)[None, :]
+    row = zero + rows.to(tl.uint32)[:, None]
+    offset = zero + tl.load(seed_p + 1).to(tl.uint32)
+    words = tl.philox(tl.load(seed_p), quad, row, zero + sample.to(tl.uint32), offset)
+    place = word_p + tl.arange(0, ROWS)[:, None] * 8 + tl.arange(0, 2)[None, :] * 4
+    for i in tl.static_range(4):
+        tl.store(place + i, words[i].to(tl.int64))
+
+
+@pytest.mark.parametrize("seed", [(-(2**50) + 1, 2), (2**63 - 1, -1), (0, 0)])
+def test_words_are_those_of_plain_torch_and_normals_too_to_rounding(seed):
+    """What `seed=` gives on a CPU is what it gives on a GPU."""
+    seed, row0, k = torch.tensor(seed), 2**31 - 7, 3
+    words, eps = torch.zeros(4, 8, dtype=torch.int64), torch.empty(4, 8)
+    _noise_kernel[(1,)](seed, words, eps, k, row0, 4, 8)
+    assert torch.equal(words >> 8, (philox.uniform(seed, (k + 1, 4, 16), row0)[k, :, 8:].double() * 2**24).long())
+    quad, row = torch.arange(2, 4), row0 + torch.arange(4)[:, None]
+    exact = philox.philox4x32(seed[0], quad, row, torch.tensor(k), seed[1] & philox.MASK)
+    assert torch.equal(words.view(4, 2, 4), torch.stack(exact, -1))
+    assert_close(eps, philox.normal(seed, (k + 1, 4, 16), row0)[k, :, 8:], rtol=0, atol=2e-6)
 
 
 def tensors(b, d):
