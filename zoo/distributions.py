@@ -1,4 +1,4 @@
-"""What a variant may use as q(z|x) and p(z). The only Gaussian log-density and KL, and the only caller of kernels.reparam_kl.
+"""What a variant may use as q(z|x) and p(z). The only Gaussian log-density and KL, and the only caller of fused operations.
 
 Log-densities and KLs are in nats, summed over the latent dimensions unless a shape says otherwise, and float32 (or float64)
 even under autocast. Shapes: z (K,B,D), parameters (B,D) or (K,B,D); inside a rollout (T,N,D).
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import reparam_kl
+from kernels import reparam_kl, total_correlation
 
 from .noise import Noise
 
@@ -117,6 +117,14 @@ class DiagonalGaussian:
         if not closed:
             return z, (log_q - prior.log_prob(z)).unsqueeze(-1), log_q
         return z, kl.expand(k, *kl.shape), log_q
+
+    def total_correlation(self, z: Tensor) -> Tensor:
+        """log [q(z) / prod_d q(z_d)] of z (K,B,D) -> (K,B), q the equally weighted mixture of these B posteriors.
+
+        Its mean over z ~ q is the mixture's total correlation, which is at most (D - 1) log B.
+        """
+        joint, marginals = total_correlation(z.flatten(0, 1), self.mu, self.logvar)
+        return (joint - marginals).unflatten(0, z.shape[:2]) + (z.shape[-1] - 1) * math.log(len(self.mu))
 
 
 def _parameters(prior: Prior, like: Tensor) -> tuple[Tensor, Tensor] | None:
