@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import reparam_kl, total_correlation
+from kernels import nearest_code, reparam_kl, total_correlation
 
 from .noise import Noise
 
@@ -165,3 +165,44 @@ class Point:
     def draw(self, prior: Prior, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         z = self.z.expand(k, *self.z.shape)
         return z, torch.zeros_like(z[..., :1]), self.log_prob(z)
+
+
+@dataclass(frozen=True)
+class UniformCodes:
+    """p(z) under which each of z's groups takes every code (C,d) with the same probability."""
+
+    codebook: Tensor
+    groups: int
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.full_like(z[..., 0], -self.groups * math.log(len(self.codebook)))
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.codebook[noise.integers(len(self.codebook), (n, self.groups))].flatten(1)
+
+
+@dataclass(frozen=True)
+class NearestCode:
+    """q(z|x): the nearest code of each group, with probability one."""
+
+    encoded: Tensor                                         # (B,G,d)
+    chosen: Tensor                                          # (B,G,d), no gradient
+    index: Tensor                                           # (B,G)
+    codes: int
+
+    @classmethod
+    def of(cls, encoded: Tensor, codebook: Tensor) -> "NearestCode":
+        index = nearest_code(encoded.flatten(0, 1).to(codebook.dtype), codebook).unflatten(0, encoded.shape[:2])
+        return cls(encoded, codebook[index], index, len(codebook))
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.encoded + (self.chosen - self.encoded).detach()).flatten(1)    # straight through
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.zeros_like(z[..., 0])
+
+    def draw(self, prior: UniformCodes, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.mean.expand(k, -1, -1)
+        kl = torch.full_like(self.encoded[..., 0], math.log(self.codes)).expand(k, -1, -1)
+        return z, kl, self.log_prob(z)
