@@ -38,7 +38,7 @@ def logistic_mixture_nll(x: Tensor, params: Tensor, levels: int = 256) -> Tensor
     """
     _check(x, params, levels)
     x, params = x.detach().flatten(2), params.flatten(2)
-    if x.shape[0] * x.shape[2] > 0 and fusable(x, params):
+    if fusable(x, params):
         return fused(x, params, levels)
     return reference(x, params, levels)
 

@@ -38,7 +38,8 @@ def reference(x: Tensor, codes: Tensor) -> Tensor:
     codes = codes.to(dtype)
     squares = codes.square().sum(1)
     rows = max(1, NUMBERS // len(codes))
-    blocks = [torch.addmm(squares, part.to(dtype), codes.T, alpha=-2).argmin(1) for part in x.split(rows)]
+    with torch.autocast(x.device.type, enabled=False):      # which would round distances to bfloat16
+        blocks = [torch.addmm(squares, part.to(dtype), codes.T, alpha=-2).argmin(1) for part in x.split(rows)]
     return torch.cat(blocks)
 
 

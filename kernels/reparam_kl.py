@@ -223,14 +223,7 @@ class _Backward(torch.autograd.Function):
 
 @torch.library.custom_op("vae_zoo::reparam_kl", mutates_args=())
 def _forward(
-    mu: Tensor,
-    logvar: Tensor,
-    p_mu: Tensor | None,
-    p_logvar: Tensor | None,
-    seed: Tensor,
-    k: int,
-    row0: int,
-    per_dim: bool,
+    mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, seed: Tensor, k: int, row0: int, per_dim: bool,
     weight: bool,
 ) -> list[Tensor]:
     from ._triton.reparam_kl import forward
@@ -248,16 +241,8 @@ def _(
 
 @torch.library.custom_op("vae_zoo::reparam_kl_backward", mutates_args=())
 def _backward(
-    gz: Tensor,
-    gkl: Tensor,
-    gweight: Tensor | None,
-    mu: Tensor,
-    logvar: Tensor,
-    p_mu: Tensor | None,
-    p_logvar: Tensor | None,
-    seed: Tensor,
-    row0: int,
-    path: bool,
+    gz: Tensor, gkl: Tensor, gweight: Tensor | None, mu: Tensor, logvar: Tensor, p_mu: Tensor | None,
+    p_logvar: Tensor | None, seed: Tensor, row0: int, path: bool,
 ) -> list[Tensor]:
     from ._triton.reparam_kl import backward
 

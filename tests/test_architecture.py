@@ -77,10 +77,11 @@ def test_one_variant_a_file_under_its_own_name(path):
     assert [d.args[0].value for d in entered] == [path.stem]
 
 
-def test_the_gaussian_kernel_has_one_caller():
-    callers = {name(p) for p in SOURCES if any(under(m, "kernels") for m in imports(p)) and p.parts[-2] != "kernels"
-               and any(isinstance(n, ast.Name) and n.id == "reparam_kl" for n in ast.walk(tree(p)))}
-    assert callers - {c for c in callers if c.startswith(("kernels/", "benchmarks/"))} == {"zoo/distributions.py"}
+def test_fused_operations_have_one_caller():
+    """The noise contract, `philox`, others may use too."""
+    takers = {name(p) for p in SOURCES if name(p).startswith("zoo/") for n in ast.walk(tree(p))
+              if isinstance(n, ast.ImportFrom) and n.module == "kernels" and {alias.name for alias in n.names} != {"philox"}}
+    assert takers == {"zoo/distributions.py"}
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if not name(p).startswith("kernels") and p not in VARIANTS], ids=name)

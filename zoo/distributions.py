@@ -1,4 +1,4 @@
-"""What a variant may use as q(z|x) and p(z). The only Gaussian log-density and KL, and the only caller of kernels.reparam_kl.
+"""What a variant may use as q(z|x) and p(z). The only Gaussian log-density and KL, and the only caller of fused operations.
 
 Log-densities and KLs are in nats, summed over the latent dimensions unless a shape says otherwise, and float32 (or float64)
 even under autocast. Shapes: z (K,B,D), parameters (B,D) or (K,B,D); inside a rollout (T,N,D).
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels import reparam_kl
+from kernels import nearest_code, reparam_kl, total_correlation
 
 from .noise import Noise
 
@@ -118,6 +118,14 @@ class DiagonalGaussian:
             return z, (log_q - prior.log_prob(z)).unsqueeze(-1), log_q
         return z, kl.expand(k, *kl.shape), log_q
 
+    def total_correlation(self, z: Tensor) -> Tensor:
+        """log [q(z) / prod_d q(z_d)] of z (K,B,D) -> (K,B), q the equally weighted mixture of these B posteriors.
+
+        Its mean over z ~ q is the mixture's total correlation, which is at most (D - 1) log B.
+        """
+        joint, marginals = total_correlation(z.flatten(0, 1), self.mu, self.logvar)
+        return (joint - marginals).unflatten(0, z.shape[:2]) + (z.shape[-1] - 1) * math.log(len(self.mu))
+
 
 def _parameters(prior: Prior, like: Tensor) -> tuple[Tensor, Tensor] | None:
     if isinstance(prior, DiagonalGaussian):
@@ -157,3 +165,44 @@ class Point:
     def draw(self, prior: Prior, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
         z = self.z.expand(k, *self.z.shape)
         return z, torch.zeros_like(z[..., :1]), self.log_prob(z)
+
+
+@dataclass(frozen=True)
+class UniformCodes:
+    """p(z) under which each of z's groups takes every code (C,d) with the same probability."""
+
+    codebook: Tensor
+    groups: int
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.full_like(z[..., 0], -self.groups * math.log(len(self.codebook)))
+
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        return self.codebook[noise.integers(len(self.codebook), (n, self.groups))].flatten(1)
+
+
+@dataclass(frozen=True)
+class NearestCode:
+    """q(z|x): the nearest code of each group, with probability one."""
+
+    encoded: Tensor                                         # (B,G,d)
+    chosen: Tensor                                          # (B,G,d), no gradient
+    index: Tensor                                           # (B,G)
+    codes: int
+
+    @classmethod
+    def of(cls, encoded: Tensor, codebook: Tensor) -> "NearestCode":
+        index = nearest_code(encoded.flatten(0, 1).to(codebook.dtype), codebook).unflatten(0, encoded.shape[:2])
+        return cls(encoded, codebook[index], index, len(codebook))
+
+    @property
+    def mean(self) -> Tensor:
+        return (self.encoded + (self.chosen - self.encoded).detach()).flatten(1)    # straight through
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return torch.zeros_like(z[..., 0])
+
+    def draw(self, prior: UniformCodes, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        z = self.mean.expand(k, -1, -1)
+        kl = torch.full_like(self.encoded[..., 0], math.log(self.codes)).expand(k, -1, -1)
+        return z, kl, self.log_prob(z)

@@ -150,8 +150,9 @@ def forward(x: Tensor, params: Tensor, levels: int) -> Tensor:
     """nll (B,) of x (B,3,P) and params (B,10 M,P), both contiguous."""
     sizes, tile = _plan(params, levels)
     sums = torch.empty(len(x), sizes[2], dtype=torch.float32, device=x.device)
-    with torch.cuda.device_of(x):
-        forward_kernel[(sums.numel(),)](x, params, sums, *sizes, **tile, **OPTIONS)
+    if sums.numel():
+        with torch.cuda.device_of(x):
+            forward_kernel[(sums.numel(),)](x, params, sums, *sizes, **tile, **OPTIONS)
     return sums.sum(1)
 
 
@@ -159,8 +160,9 @@ def backward(gnll: Tensor, x: Tensor, params: Tensor, levels: int) -> Tensor:
     """The gradient of params, in its dtype."""
     sizes, tile = _plan(params, levels)
     gparams = torch.empty_like(params)
-    with torch.cuda.device_of(x):
-        backward_kernel[(len(x) * sizes[2],)](gnll.contiguous(), x, params, gparams, *sizes, **tile, **OPTIONS)
+    if gparams.numel():
+        with torch.cuda.device_of(x):
+            backward_kernel[(len(x) * sizes[2],)](gnll.contiguous(), x, params, gparams, *sizes, **tile, **OPTIONS)
     return gparams
 
 

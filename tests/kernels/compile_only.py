@@ -22,7 +22,7 @@ TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p"}
 SHARED = {80: 166_912, 90: 232_448, 100: 232_448}           # bytes that a program may have
 REPARAM = {"ROWS": 4, "COLS": 256, "FAST": True}
-PAIRS = {"ROWS": 8, "OTHERS": 8, "COLS": 32}
+PAIRS = (total_correlation.forward_kernel, total_correlation.rows_kernel, total_correlation.columns_kernel)
 MIXTURE = {"PIXELS": 32, "COMPONENTS": 16}
 
 
@@ -43,11 +43,16 @@ def reparam(kernel: Any, element: str, whole: bool) -> Code:
     return Code(kernel, constants, 160 if whole else 96, "LDG STG")
 
 
+def pairs(kernel: Any, width: int) -> Code:
+    rows, others = total_correlation.TILES[width]
+    return Code(kernel, {"ROWS": rows, "OTHERS": others, "COLS": width})
+
+
 def codes(element: str) -> dict[str, Code]:
     found = {f"reparam {kernel.fn.__name__} whole={whole}": reparam(kernel, element, whole)
              for kernel in (reparam_kl.forward_kernel, reparam_kl.backward_kernel) for whole in (False, True)}
-    t, m = total_correlation, logistic_mixture_nll
-    found |= {f"total_correlation {k.fn.__name__}": Code(k, PAIRS) for k in (t.forward_kernel, t.rows_kernel, t.columns_kernel)}
+    found |= {f"total_correlation {kernel.fn.__name__}": pairs(kernel, 32) for kernel in PAIRS}
+    m = logistic_mixture_nll
     found |= {f"mixture {k.fn.__name__}": Code(k, MIXTURE, wide="LDG" if element == "fp32" else "")
               for k in (m.forward_kernel, m.backward_kernel)}
     tile = nearest_code.tile(torch.float32 if element == "fp32" else torch.bfloat16)
@@ -73,13 +78,26 @@ def output(tool: str, *arguments: Any) -> str:
     return subprocess.run([TOOLS / tool, *arguments], capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.skipif(
+needs_tools = pytest.mark.skipif(
     not all((TOOLS / tool).exists() for tool in ("cuobjdump", "nvdisasm")),
     reason="this build of triton has no cuobjdump and nvdisasm",
 )
+
+
+@needs_tools
 @pytest.mark.parametrize(("name", "element", "arch"), ON_NVIDIA)
 def test_nvidia_code_neither_spills_nor_stacks(name, element, arch, tmp_path):
-    code = codes(element)[name]
+    uses_no_more(codes(element)[name], element, arch, tmp_path)
+
+
+@needs_tools
+@pytest.mark.parametrize("kernel", PAIRS)
+@pytest.mark.parametrize("width", set(total_correlation.TILES) - {32})
+def test_every_tile_of_pairs(kernel, width, tmp_path):
+    uses_no_more(pairs(kernel, width), "fp32", 90, tmp_path)
+
+
+def uses_no_more(code: Code, element: str, arch: int, tmp_path: Path) -> None:
     built = build(code.kernel, element, GPUTarget("cuda", arch, 32), **code.constants)
     cubin = tmp_path / "kernel.cubin"
     cubin.write_bytes(built.asm["cubin"])

@@ -1,4 +1,4 @@
-"""The oracle of the kernels' tests: float64 autograd through torch.distributions, for the same noise."""
+"""The oracle of the kernels' tests: float64 autograd through torch.distributions, for the same noise; and poisoned outputs."""
 
 from collections.abc import Callable
 
@@ -14,6 +14,15 @@ from kernels import philox
 def one_thread_and_seed():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def poisoned_memory():
+    """torch.empty gives NaN: an output that no program writes is seen."""
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

@@ -1,16 +1,26 @@
-"""The operations on a GPU, against the same oracles as everywhere."""
+"""The operations on a GPU, against the same oracles as everywhere; test_transforms.py adds what torch does to them.
+
+    python -m pytest --confcutdir tests/kernels -m gpu tests/kernels          needs torch, triton, numpy and pytest
+"""
 
 import functools
 import itertools
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+from normality import assert_standard_normal
 from operations import logistic_mixture, total_correlation, with_gradients
 from torch.testing import assert_close
 
 from kernels import nearest_code, philox, reparam_kl, reparam_log_weight
 
-pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("poisoned_memory"),
+              pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
 
 def seeded(mu, logvar, k, prior, seed, row0, per_dim):
@@ -21,7 +31,7 @@ def weighted(mu, logvar, k, prior, seed, row0, per_dim, path):
     return reparam_log_weight(mu, logvar, k, prior=prior, seed=seed, row0=row0, per_dim=per_dim, path=path)
 
 
-SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (50, 64, 20), (1, 1, 1), (1, 4096, 256)]
+SHAPES = [(1, 5, 2), (3, 7, 37), (2, 9, 300), (50, 64, 20), (1, 1, 1), (1, 70_001, 3), (1, 4096, 256)]
 
 
 @pytest.mark.parametrize(("shape", "prior", "per_dim"), [*itertools.product(SHAPES, (False, True), (False, True))])
@@ -37,7 +47,9 @@ def test_log_weights_and_their_gradients(agrees, shape, prior, path):
 
 
 PAIRS = [lambda: total_correlation(5, 7, 3), lambda: total_correlation(300, 257, 32), lambda: total_correlation(65, 70, 130),
-         lambda: logistic_mixture(2, (3, 2), 3, 5), lambda: logistic_mixture(8, (32, 32), 10, 256)]
+         lambda: logistic_mixture(2, (3, 2), 3, 5), lambda: logistic_mixture(8, (32, 32), 10, 256),
+         lambda: total_correlation(70_001, 9, 5), lambda: total_correlation(9, 70_001, 5),
+         lambda: logistic_mixture(70_001, (1,), 2, 5)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -55,11 +67,14 @@ def test_pairs_and_mixtures(make, dtype):
 
 
 @pytest.mark.parametrize("make", PAIRS[:4])
-def test_pairs_and_mixtures_compiled_whole(make):
+def test_pairs_and_mixtures_in_replayed_graphs(make):
     example = make()
     inputs = example.to("cuda", torch.float32)
     want = with_gradients(example.public, inputs)
-    assert_close(with_gradients(torch.compile(example.public, fullgraph=True), inputs), want)
+    call = torch.compile(example.public, fullgraph=True, mode="reduce-overhead")
+    for _ in range(4):                                      # run, recorded, replayed
+        torch.compiler.cudagraph_mark_step_begin()
+        assert_close(with_gradients(call, inputs), want)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -118,29 +133,86 @@ def test_compiled_noise_is_eager_noise():
     assert_close(compiled, eager)
 
 
+def differ(draws):
+    return all(torch.isclose(one, other).float().mean() < 0.05 for one, other in itertools.combinations(draws, 2))
+
+
 def test_every_replay_of_a_graph_draws_anew():
-    mu = torch.zeros(64, 20, device="cuda")
+    """And its backward pass has the noise of its forward pass: dz/dlogvar = (z - mu) / 2."""
+    mu, logvar = (torch.randn(64, 20, device="cuda", requires_grad=True) for _ in range(2))
+
+    def step():
+        z, _, log_weight = reparam_log_weight(mu, logvar)
+        return z, log_weight, *torch.autograd.grad(z.sum(), logvar)
+
     side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        reparam_log_weight(mu, mu)
+        step()
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        z, _, log_weight = reparam_log_weight(mu, mu)
-    graph.replay()
-    first = z.clone(), log_weight.clone()
-    graph.replay()
-    assert not torch.isclose(first[0], z).all() and not torch.isclose(first[1], log_weight).all()
+        z, log_weight, gradient = step()
+    draws, weights = [], []
+    for _ in range(3):
+        graph.replay()
+        assert_close(gradient, 0.5 * (z[0] - mu).detach(), rtol=1e-4, atol=1e-5)
+        draws.append(z.detach().clone())
+        weights.append(log_weight.detach().clone())
+    assert differ(draws) and differ(weights)
 
 
-@pytest.mark.skipif(
-    torch.cuda.is_available() and torch.cuda.get_device_properties(0).total_memory < 16 * 2**30,
-    reason="needs 16 GiB of GPU memory",
-)
+def test_reduce_overhead_draws_anew_at_every_call():
+    mu, logvar = (torch.randn(64, 20, device="cuda", requires_grad=True) for _ in range(2))
+    call = torch.compile(lambda mu, logvar: reparam_kl(mu, logvar)[0], fullgraph=True, mode="reduce-overhead")
+    draws = []
+    for _ in range(6):
+        torch.compiler.cudagraph_mark_step_begin()
+        z = call(mu, logvar)
+        draws.append(z.detach().clone())
+        (gradient,) = torch.autograd.grad(z.sum(), logvar)
+        assert_close(gradient, 0.5 * (draws[-1][0] - mu).detach(), rtol=1e-4, atol=1e-5)
+    assert differ(draws)
+
+
+@pytest.mark.parametrize("shape", [(6, 5000, 100), (50, 999, 10)])
+def test_noise_is_normal_and_independent(shape):
+    k, b, d = shape
+    zero = torch.zeros(b, d, device="cuda")
+    assert_standard_normal(reparam_kl(zero, zero, k, seed=torch.tensor([3, 0], device="cuda"))[0])
+    assert_standard_normal(torch.cat([reparam_kl(zero, zero)[0] for _ in range(k)]))       # and fresh noise, from call to call
+
+
+@pytest.mark.parametrize("tool", ["memcheck", "racecheck", "synccheck"])
+def test_compute_sanitizer_finds_nothing(tool):
+    """Every kernel, forward and backward, at small odd sizes."""
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which("/usr/local/cuda/bin/compute-sanitizer")
+    if sanitizer is None:
+        pytest.skip("compute-sanitizer is not installed")
+    here = Path(__file__).parent
+    command = [sanitizer, "--tool", tool, "--report-api-errors", "no", "--error-exitcode", "9", "--target-processes", "all",
+               sys.executable, "-m", "pytest", "--confcutdir", str(here), "-q", "-p", "no:cacheprovider",
+               "-k", "(grad_and_vmap and cuda) or (code_found and 5-3-2)", str(here)]
+    run = subprocess.run(command, cwd=here.parents[1], capture_output=True, text=True,
+                         env=os.environ | {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"})
+    assert run.returncode == 0 and " passed" in run.stdout, run.stdout[-4000:] + run.stderr[-4000:]
+
+
+def memory():
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else 0
+
+
+@pytest.mark.skipif(memory() < 32 * 2**30, reason="needs 32 GiB of GPU memory")
 def test_more_than_two_to_the_31_elements():
     rows = 2**23 + 1
     seed = torch.tensor([7, 1], device="cuda")
-    zero = torch.zeros(1, 256, device="cuda", dtype=torch.bfloat16).expand(rows, 256)
-    z, _ = reparam_kl(zero, zero, seed=seed)
+    mu, logvar = (torch.zeros(1, 256, device="cuda", dtype=torch.bfloat16).expand(rows, 256).requires_grad_() for _ in range(2))
+    z, kl = reparam_kl(mu, logvar, seed=seed)
     last = philox.normal(seed, (1, 1, 256), row0=rows - 1)
     assert_close(z[:, -1:].float(), last, rtol=2**-7, atol=1e-5)
+    above = torch.zeros_like(z)
+    above[:, -1] = 1
+    gradients = torch.autograd.grad(z, (mu, logvar), above)
+    for gradient, want in zip(gradients, (torch.ones_like(last), 0.5 * last), strict=True):
+        assert_close(gradient[-1:].float(), want[0], rtol=2**-7, atol=1e-5)
+        assert not gradient[:-1].any() and (kl == 0).all()

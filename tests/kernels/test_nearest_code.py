@@ -17,6 +17,12 @@ def test_blocks_do_not_show(monkeypatch):
     assert torch.equal(reference(x, codes), want)
 
 
+def test_distances_are_not_rounded_under_autocast():
+    codes = torch.tensor([[100.0], [100.1], [100.2]])
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nearest_code(codes, codes).tolist() == [0, 1, 2]
+
+
 def test_no_vectors_and_no_gradient():
     codes = torch.randn(3, 2, requires_grad=True)
     assert nearest_code(torch.zeros(0, 2), codes).shape == (0,) and not nearest_code(torch.zeros(1, 2), codes).requires_grad

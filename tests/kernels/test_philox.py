@@ -4,6 +4,8 @@ import math
 
 import pytest
 import torch
+from normality import assert_standard_normal, kolmogorov_smirnov
+from torch.library import opcheck
 from torch.testing import assert_close
 
 from kernels import philox
@@ -72,19 +74,52 @@ def test_empty(shape):
     assert philox.words(seed(1)[0], 0, 0).shape == (0,)
 
 
-def test_moments():
-    shape = (4, 500, 100)
-    eps = philox.normal(seed(3), shape).double()
-    n = eps.numel()
-    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
-        assert abs((eps**power).mean() - moment) < 4.5 * math.sqrt(variance / n)
-    for axis in range(3):  # neighbours are not correlated, nor are their squares
-        for x in (eps, eps**2 - 1):
-            assert abs((x * x.roll(1, axis)).mean()) < 4.5 * x.var() / math.sqrt(n)
-    u = philox.uniform(seed(3), shape).double()
+def test_normals_are_normal_and_independent():
+    assert_standard_normal(philox.normal(seed(3), (6, 500, 100)))
+
+
+def repeated(eps, axis, lag):
+    """Every block of `lag` numbers twice."""
+    pairs = eps.narrow(axis, 0, eps.shape[axis] // (2 * lag) * 2 * lag).unflatten(axis, (-1, 2, lag))
+    return pairs.narrow(axis + 1, 0, 1).expand_as(pairs).flatten(axis, axis + 2)
+
+
+def shared_radius(eps):
+    """The mistake of one radius for both pairs of a call."""
+    pairs = eps.unflatten(-1, (-1, 2, 2))
+    radius = pairs.norm(dim=-1, keepdim=True)
+    return (pairs / radius * radius[..., :1, :]).flatten(-3)
+
+
+PLANTED = {
+    "moment 1": lambda eps: eps + 0.01,
+    "moment 2": lambda eps: 1.01 * eps,
+    "moment 4": lambda eps: 3**0.5 * (2 * torch.special.ndtr(eps) - 1),
+    "distribution": lambda eps: torch.where(eps.abs() < 0.02, eps + 0.02, eps),
+    "numbers 1 apart along k": lambda eps: repeated(eps, 0, 1),
+    "numbers 2 apart along b": lambda eps: repeated(eps, 1, 2),
+    "numbers 4 apart along d": lambda eps: repeated(eps, 2, 4),
+    "squares . apart along d": shared_radius,
+}
+
+
+@pytest.mark.parametrize("found", PLANTED)
+def test_a_planted_bias_is_found(found):
+    with pytest.raises(AssertionError, match=found):
+        assert_standard_normal(PLANTED[found](philox.normal(seed(3), (6, 500, 100))))
+
+
+def test_the_kolmogorov_smirnov_distance_is_scipys():
+    stats = pytest.importorskip("scipy.stats", reason="scipy is not installed")
+    x = 0.9 * torch.randn(200, dtype=torch.float64)
+    assert kolmogorov_smirnov(x) == pytest.approx(stats.kstest(x.numpy(), "norm").statistic, abs=1e-12)
+
+
+def test_uniforms_are_uniform():
+    """Seen through the normal quantile: every test of normals is one of them."""
+    u = philox.uniform(seed(3), (6, 500, 100)).double()
     assert u.min() >= 0 and u.max() < 1
-    assert abs(u.mean() - 0.5) < 4.5 / math.sqrt(12 * n)
-    assert abs((u * u).mean() - 1 / 3) < 4.5 * math.sqrt(4 / 45 / n)
+    assert_standard_normal(torch.special.ndtri(u + 2.0**-25))
 
 
 def test_no_word_gives_an_infinite_normal():
@@ -115,6 +150,11 @@ def test_fresh_seeds_differ_and_obey_manual_seed():
         torch.manual_seed(3)
         assert not torch.equal(one, other)
         assert torch.equal(one, philox.fresh_seed(torch.zeros(2)))
+
+
+def test_the_operator_of_fresh_seeds_is_well_formed():
+    """Not compared compiled and eager, as two draws differ."""
+    opcheck(philox.fresh_seed, (torch.zeros(2),), test_utils=("test_schema", "test_autograd_registration", "test_faketensor"))
 
 
 def test_fresh_seeds_obey_the_randomness_of_vmap():

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.parametrize(("file", "interpret"), [
-    ("interpreted.py", "1"), ("interpreted_pairs.py", "1"), ("compile_only.py", "0"),
+    ("interpreted.py", "1"), ("interpreted_pairs.py", "1"), ("test_transforms.py", "1"), ("compile_only.py", "0"),
 ])
 def test_in_own_process(file, interpret):
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

@@ -11,14 +11,12 @@ Source: van den Oord et al. 2017, eq. 3 and appendix A.1 (moving averages).  Dep
 G groups of one vector where convolutions give a map; counts are smoothed by 1e-5 as in the authors' code.
 """
 
-import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..noise import Noise
+from ..distributions import NearestCode, UniformCodes
 from ..registry import register
 from ..variant import Batch, Terms, Variant
 
@@ -43,10 +41,10 @@ class VQVAE(Variant):
         self.register_buffer("counts", torch.ones(codes))
         self.register_buffer("sums", self.codebook.clone())
 
-    def posterior(self, batch: Batch) -> "NearestCode":
+    def posterior(self, batch: Batch) -> NearestCode:
         return NearestCode.of(self.encoder(batch.x).unflatten(-1, (self.groups, -1)), self.codebook)
 
-    def prior(self, given: Batch) -> "UniformCodes":
+    def prior(self, given: Batch) -> UniformCodes:
         return UniformCodes(self.codebook, self.groups)
 
     def objective(self, terms: Terms, step: Tensor) -> Tensor:
@@ -60,47 +58,3 @@ class VQVAE(Variant):
         total = counts.sum()
         smoothed = (counts + 1e-5) / (total + 1e-5 * len(counts)) * total           # never divide by zero
         return {"counts": counts, "sums": sums, "codebook": sums / smoothed[:, None]}
-
-
-@dataclass(frozen=True)
-class UniformCodes:
-    """Every group takes each code with the same probability."""
-
-    codebook: Tensor
-    groups: int
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return torch.full_like(z[..., 0], -self.groups * math.log(len(self.codebook)))
-
-    def sample(self, n: int, noise: Noise) -> Tensor:
-        return self.codebook[noise.integers(len(self.codebook), (n, self.groups))].flatten(1)
-
-
-@dataclass(frozen=True)
-class NearestCode:
-    """q(z|x): the nearest code of each group, with probability one."""
-
-    encoded: Tensor                                         # (B,G,d)
-    chosen: Tensor                                          # (B,G,d), no gradient
-    index: Tensor                                           # (B,G)
-    codes: int
-
-    @classmethod
-    def of(cls, encoded: Tensor, codebook: Tensor) -> "NearestCode":
-        point = encoded.detach().to(codebook.dtype)
-        # |e - c|^2 without |e|^2, the same for all codes: one matrix product, half the memory of cdist
-        distance = codebook.square().sum(-1) - 2 * point @ codebook.T
-        index = distance.argmin(-1)
-        return cls(encoded, codebook[index], index, len(codebook))
-
-    @property
-    def mean(self) -> Tensor:
-        return (self.encoded + (self.chosen - self.encoded).detach()).flatten(1)    # straight through
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        return torch.zeros_like(z[..., 0])
-
-    def draw(self, prior: UniformCodes, k: int, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
-        z = self.mean.expand(k, -1, -1)
-        kl = torch.full_like(self.encoded[..., 0], math.log(self.codes)).expand(k, -1, -1)
-        return z, kl, self.log_prob(z)
