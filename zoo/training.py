@@ -7,8 +7,8 @@ in LOG_ROWS steps.
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,10 +19,10 @@ from torch.nn.utils import clip_grad_norm_
 from .checkpoint import read_checkpoint, write_checkpoint
 from .data import Dataset, Split
 from .log import COLUMNS, Log
-from .noise import fold, keyed
+from .noise import Noise, fold, keyed
 from .ranks import Ranks
 from .store import save
-from .variant import Contract
+from .variant import Batch, Contract
 
 LOG_ROWS = 100                                              # steps kept on the device between two reads of the host
 VALID, ORDER = 1, 2                                         # streams of a seed besides the training noise's
@@ -123,7 +123,7 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     first = run.ranks.first
     run.ranks.agree(run.result.steps, run.device)
     with Log(run.out if first else None, run.result.steps, total, run.result.history, on_log if first else None,
-             progress and first, tensorboard) as log:
+             progress and first, tensorboard) as log, closing(run):
         run.fit(checkpoint_every, log)
     return run.finish()
 
@@ -157,13 +157,14 @@ class Run:
         self.result = Result()
         self.since_best = 0
         self.permutation: Tensor | None = None              # of the epoch at hand: derived, never saved
+        self.ahead: Generator[Split] | None = None          # batches of data on disk
 
     # -- one step -------------------------------------------------------------------------------------------------------
     def step(self) -> None:
         """Reads nothing on the host. The gradients of objective and critic are taken apart: neither leaks into the other."""
         r, done = self.recipe, self.result.steps
         noise = self.ranks.noise(keyed(self.seed, done, self.device))
-        batch = self.train.batch(self.ranks.rows(self._order(done)), noise)
+        batch = self._batch(done, noise)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=r.precision == "bf16"):
             terms = self.model(batch, noise=noise)
             warmed = terms.tempered(((self.step_tensor + 1) / r.warmup).clamp(max=1)) if r.warmup else terms
@@ -194,12 +195,27 @@ class Run:
         optimiser.step()
         return norm
 
+    def _batch(self, done: int, noise: Noise) -> Batch:
+        """This rank's examples of a step. Data on disk are read ahead, from the first step on that is taken."""
+        if self.train.in_memory:
+            return self.train.batch(self.ranks.rows(self._order(done)), noise)
+        if self.ahead is None:
+            self.ahead = self.train.ahead(self.ranks.rows(self._order(i)) for i in range(done, self.recipe.steps))
+        return next(self.ahead).batch(noise=noise)
+
+    def close(self) -> None:
+        """End the processes that read ahead, whatever keeps this run."""
+        if self.ahead is not None:
+            self.ahead.close()
+
     def _order(self, done: int) -> Tensor:
         """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""
         epoch, i = divmod(done, self.per_epoch)
         if i == 0 or self.permutation is None:
             generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
-            self.permutation = torch.randperm(len(self.train), generator=generator).to(self.device)
+            self.permutation = torch.randperm(len(self.train), generator=generator)
+            if self.train.in_memory:
+                self.permutation = self.permutation.to(self.device)
         return self.permutation[i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
 
     # -- the loop -------------------------------------------------------------------------------------------------------
@@ -288,9 +304,10 @@ def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, 
     training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
     model.eval()
     rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
-    for i, start in list(enumerate(range(0, len(split), batch_size)))[rank::size]:
+    turns = range(rank, math.ceil(len(split) / batch_size), size)
+    for i, part in zip(turns, split.ahead(slice(i * batch_size, (i + 1) * batch_size) for i in turns), strict=True):
         noise = keyed(fold(seed, VALID), i, model.device)
-        total += model(split.batch(slice(start, start + batch_size), noise), 1, noise).elbo.double().sum()
+        total += model(part.batch(noise=noise), 1, noise).elbo.double().sum()
     model.train(training)
     if ranks:
         ranks.average([total])
