@@ -158,7 +158,7 @@ def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engi
         return Side(f"zoo, {engine}, {precision}", precision, lambda: [step() for _ in range(batches)],
                     lambda: one.eval().loss(x, eps))
 
-    theirs, loop = copy.deepcopy(model), plain_steps(model, resident.x)
+    theirs, loop = copy.deepcopy(model), plain_steps(model, resident.held)
     return [Side(THEIRS, "float32", library.epochs(theirs, train, BATCH, LR, folder),
                  lambda: library.loss(theirs.eval(), x, eps)),
             Side(LOOP, "float32", lambda: loop(batches), lambda: library.loss(model.eval(), x, eps)),

@@ -31,7 +31,7 @@ def folds(data: zoo.Dataset, n: int, seed: int) -> Iterator[zoo.Dataset]:
 
 def joined(train: zoo.Split, valid: zoo.Split) -> zoo.Split:
     """One split, stored as train is: where pixels are drawn at every visit, those of valid become probabilities 0 and 1."""
-    longest = max(train.x.shape[1], valid.x.shape[1])
+    longest = max(train.held.shape[1], valid.held.shape[1])
 
     def column(name: str) -> Tensor | None:
         a, b = getattr(train, name), getattr(valid, name)
@@ -44,4 +44,5 @@ def joined(train: zoo.Split, valid: zoo.Split) -> zoo.Split:
         return torch.cat([a, b])
     x = column("x")
     assert x is not None
-    return zoo.Split(x, column("label"), column("lengths"), column("observed"), column("factors"), train.binarise, train.levels)
+    return zoo.Split(x, column("label"), column("lengths"), column("observed"), column("factors"), train.binarise, train.levels,
+                     train.flip)

@@ -20,7 +20,7 @@ def test_help_does_not_wait_for_torch() -> None:
 def test_list_and_show_speak_to_people_and_to_scripts(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0 and "beta_vae" in capsys.readouterr().out
     assert main(["list", "--data"]) == 0 and "digits" in capsys.readouterr().out
-    assert main(["list", "beta*", "--json"]) == 0
+    assert main(["list", "beta_v*", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)
     assert facts["name"] == "beta_vae" and facts["settings"]["beta"] == 4.0
     assert main(["show", "beta_vae"]) == 0

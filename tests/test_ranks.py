@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from ranked import data_of
 from support import LOCAL, NAMES, SPECS, dataset, kinds, perturbed, small
 
 import zoo
@@ -37,8 +39,9 @@ def ranked(folder, cases, size=2):
 
 
 def alone(name, kind, **settings):
-    model = perturbed(small(name, kind))
-    return model, zoo.fit(model, dataset(kind), device="cpu", progress=False, tensorboard=False, **settings)
+    data = data_of(kind)
+    model = perturbed(small(name, data.spec))
+    return model, zoo.fit(model, data, device="cpu", progress=False, tensorboard=False, **settings)
 
 
 def assert_same_curve(found, expected):
@@ -49,9 +52,11 @@ def assert_same_curve(found, expected):
 
 
 def test_two_ranks_reach_the_curve_of_one_process_and_resume_with_another_number(tmp_path):
-    """The same global batch, for every kind of draw: pixels, latents in two levels, K samples, latents a step. Then 8 steps by
-    two ranks and 4 by one, and the other way round; and what cannot be shared out."""
-    wholes = [("vae", "real"), ("hvae2", "binary"), ("iwae", "byte"), ("vrnn", "real-frames")]
+    """The same global batch, for every kind of draw: pixels, latents in two levels, K samples, latents a step; and of rows that
+    the ranks read from disk, the one process from memory. Then 8 steps by two ranks and 4 by one, and the other way round; and
+    what cannot be shared out."""
+    np.save(tmp_path / "x.npy", np.random.RandomState(0).rand(30, 5))
+    wholes = [("vae", "real"), ("hvae2", "binary"), ("iwae", "byte"), ("vrnn", "real-frames"), ("vae", f"npy:{tmp_path}/x.npy")]
     half = {**RECIPE, "steps": 8}
     alone("vae", "binary", **half, out=tmp_path / "by-one")
     cases = [*((name, kind, None, RECIPE) for name, kind in wholes), ("vae", "binary", "by-two", half),
@@ -62,16 +67,16 @@ def test_two_ranks_reach_the_curve_of_one_process_and_resume_with_another_number
         assert_same_curve(found["history"], alone(name, kind, **RECIPE)[1].history)
         assert found["weights"] == other["weights"]
     whole = alone("vae", "binary", **RECIPE)[1].history
-    assert_same_curve(first[5]["history"], whole)
-    assert_same_curve(second[5]["history"], whole[2:])      # the log before is the first one's
+    assert_same_curve(first[6]["history"], whole)
+    assert_same_curve(second[6]["history"], whole[2:])      # the log before is the first one's
     assert sorted(p.name for p in (tmp_path / "by-two").iterdir()) == ["checkpoint.safetensors", "log.jsonl",
                                                                        "model.safetensors"]
     assert len((tmp_path / "by-two/log.jsonl").read_text().splitlines()) == 2
     assert_same_curve(alone("vae", "binary", **RECIPE, out=tmp_path / "by-two", resume=True)[1].history, whole)
     for said in (first, second):
-        assert "vq_vae cannot be trained by several ranks" in said[6]["refused"] and "moving averages" in said[6]["refused"]
-        assert "factor_vae cannot be trained by several ranks: its critic" in said[7]["refused"]
-        assert "a batch of 7 cannot be shared out equally to 2 ranks; give a multiple of 2, such as 8" in said[8]["refused"]
+        assert "vq_vae cannot be trained by several ranks" in said[7]["refused"] and "moving averages" in said[7]["refused"]
+        assert "factor_vae cannot be trained by several ranks: its critic" in said[8]["refused"]
+        assert "a batch of 7 cannot be shared out equally to 2 ranks; give a multiple of 2, such as 8" in said[9]["refused"]
 
 
 def of(rank, size, model, train):
@@ -98,9 +103,9 @@ def test_a_rank_has_the_noise_of_its_rows(name, size):
                 torch.testing.assert_close(part, whole[rank * 8 // size:(rank + 1) * 8 // size], rtol=1e-4, atol=1e-4)
 
 
-def test_pixels_that_are_drawn_and_fused_noise_are_shared_out_too():
+def test_pixels_that_are_drawn_or_mirrored_and_fused_noise_are_shared_out_too():
     model = small("vae", "binary")
-    grey = zoo.Split(torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0)), binarise=True)
+    grey = zoo.Split(torch.rand(8, 1, 4, 4, generator=torch.Generator().manual_seed(0)), binarise=True, flip=True)
     index = torch.arange(8)
     for make in (lambda: Generated(0, 3), lambda: Philox(torch.tensor(5))):
         with torch.no_grad():

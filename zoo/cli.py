@@ -78,8 +78,8 @@ def parser() -> argparse.ArgumentParser:
 
     p = command("train", train, "train a variant on a data set and write checkpoints, log and pictures")
     p.add_argument("name")
-    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, folder:PATH or text:PATH; "
-                   "with +without=CLASS, +missing=SHARE or +missing=half if wanted")
+    p.add_argument("--data", required=True, help="a data set's name (zoo list --data), npz:PATH, text:PATH or, of any "
+                   "size, folder:PATH or npy:PATH; with +flip, +without=CLASS, +missing=SHARE or +missing=half if wanted")
     p.add_argument("--data-root", help="the data folder; else $ZOO_DATA, else ./data")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
                    help="a setting of the variant (zoo show NAME); repeatable")
@@ -137,7 +137,8 @@ def list_(args: argparse.Namespace) -> None:
         names = zoo.list_datasets(args.pattern)
         print(json.dumps(names) if args.json else "\n".join(names))
         if not args.json:
-            print("and each with +without=CLASS (not trained on), +missing=SHARE or +missing=half (hidden)", file=sys.stderr)
+            print("and each with +flip (images mirrored in training), +without=CLASS (not trained on), +missing=SHARE or "
+                  "+missing=half (hidden)", file=sys.stderr)
         return
     entries = [zoo.entry(n) for n in zoo.list_variants(args.pattern)]
     if args.json:

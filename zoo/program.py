@@ -118,7 +118,7 @@ class Program:
         """A run's next rows of data and noise, drawn as its own step draws them; on a GPU the noise's key alone."""
         done = run.result.steps
         rows = run.part(done)
-        columns = [rows.columns()[name] for name in self.columns]
+        columns = [getattr(rows, name) for name in self.columns]
         if self.ahead:
             return [*columns, *ahead(keyed(run.seed, done, self.device), self.sites)]
         return [*columns, torch.full((), fold(run.seed, done), dtype=torch.int64, device=self.device)]
@@ -146,7 +146,7 @@ class Program:
         """One model's: of the objective for ours, of the critic's loss for theirs, taken apart."""
         n = len(self.columns)
         columns: dict[str, Any] = dict(zip(self.columns, inputs[:n], strict=True))
-        rows = Split(**columns, binarise=self.split.binarise, levels=self.split.levels)
+        rows = Split(**columns, binarise=self.split.binarise, levels=self.split.levels, flip=self.split.flip)
         noise: Noise = Given(inputs[n:]) if self.ahead else Philox(inputs[n], fused=not self.many)
         batch = rows.batch(noise=noise)
 
@@ -219,6 +219,6 @@ class Captured:
 def _sites(run: "Run") -> list[tuple[str, tuple[Any, ...]]]:
     """What a step asks its noise for."""
     asked = Asked(run.device)
-    batch = run.part(0).batch(noise=asked)
+    batch = run.train.batch(slice(run.recipe.batch_size), asked)
     run.losses(batch, asked, run.step_tensor)
     return asked.sites

@@ -7,7 +7,7 @@ in LOG_ROWS steps.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,6 +70,7 @@ class Run:
         self.result = Result()
         self.since_best = 0
         self.permutation = (-1, torch.empty(0))             # of an epoch: derived, never saved
+        self.ahead: Generator[Split] | None = None          # batches of data on disk
 
     # -- one step -------------------------------------------------------------------------------------------------------
     def step(self) -> None:
@@ -102,15 +103,25 @@ class Run:
         return norm
 
     def part(self, done: int) -> Split:
-        """The rows of data that a step sees, of this rank."""
-        return self.train.take(self.ranks.rows(self.order(done)))
+        """This rank's rows of data of a step. Those on disk are read ahead, from the first step on that is taken."""
+        if self.train.in_memory:
+            return self.train.take(self.ranks.rows(self.order(done)))
+        if self.ahead is None:
+            self.ahead = self.train.ahead(self.ranks.rows(self.order(i)) for i in range(done, self.recipe.steps))
+        return next(self.ahead)
+
+    def close(self) -> None:
+        """End the processes that read ahead, whatever keeps this run."""
+        if self.ahead is not None:
+            self.ahead.close()
 
     def order(self, done: int) -> Tensor:
         """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""
         epoch, i = divmod(done, self.per_epoch)
         if self.permutation[0] != epoch:
             generator = torch.Generator().manual_seed(fold(self.seed, ORDER, epoch))
-            self.permutation = epoch, torch.randperm(len(self.train), generator=generator).to(self.device)
+            order = torch.randperm(len(self.train), generator=generator)
+            self.permutation = epoch, order.to(self.device) if self.train.in_memory else order
         return self.permutation[1][i * self.recipe.batch_size:(i + 1) * self.recipe.batch_size]
 
     # -- the loop -------------------------------------------------------------------------------------------------------
@@ -206,9 +217,10 @@ def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, 
     training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
     model.eval()
     rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
-    for i, start in list(enumerate(range(0, len(split), batch_size)))[rank::size]:
+    turns = range(rank, math.ceil(len(split) / batch_size), size)
+    for i, part in zip(turns, split.ahead(slice(i * batch_size, (i + 1) * batch_size) for i in turns), strict=True):
         noise = keyed(fold(seed, VALID), i, model.device)
-        total += model(split.batch(slice(start, start + batch_size), noise), 1, noise).elbo.double().sum()
+        total += model(part.batch(noise=noise), 1, noise).elbo.double().sum()
     model.train(training)
     if ranks:
         ranks.average([total])

@@ -87,6 +87,7 @@ def _train(planned: "list[tuple[Contract, int, Path | None]]", data: Dataset, re
         for run in runs:
             if resume:
                 run.restore()
+            logs.callback(run.close)
             first = run.ranks.first
             run.ranks.agree(run.result.steps, run.device)
             run.begin(logs.enter_context(Log(run.out if first else None, run.result.steps, recipe.steps, run.result.history,

@@ -44,8 +44,8 @@ def test_an_embedded_data_set_is_whole_and_the_same_every_time(name, tmp_path):
 def test_the_names_are_those_documented():
     grey = ["digits", "fashion_mnist", "kmnist", "mnist"]
     polyphonic = [f"polyphonic/{name}" for name in ("jsb", "muse", "nottingham", "piano_midi")]
-    other = ["breast_cancer", "cifar10", "digit_rows", "dsprites", "folder:PATH", "lgssm", "npz:PATH", "sprites", "text:PATH",
-             "wine"]
+    other = ["breast_cancer", "cifar10", "digit_rows", "dsprites", "folder:PATH", "lgssm", "npy:PATH", "npz:PATH", "sprites",
+             "text:PATH", "wine"]
     binarised = [f"{name}:{how}" for name in grey for how in ("dynamic", "fixed")]
     assert list_datasets() == sorted(grey + binarised + polyphonic + other)
     assert list_datasets("polyphonic/*") == polyphonic

@@ -9,6 +9,7 @@ import torch
 import zoo
 from zoo import Dataset, DataSpec, Split, load_dataset
 from zoo.data.modified import modified, parse
+from zoo.noise import Generated
 
 X = torch.arange(60.0).reshape(20, 3)
 
@@ -25,6 +26,10 @@ def digits():
     ("npz:/a+b/c.npz+missing=.5", "npz:/a+b/c.npz", [("missing", ".5")]),
     ("npz:a+b=2.npz", "npz:a+b=2.npz", []),
     ("folder:x+y=z/", "folder:x+y=z/", []),
+    ("cifar10+flip", "cifar10", [("flip", "")]),
+    ("folder:x+flip+without=1", "folder:x", [("flip", ""), ("without", "1")]),
+    ("folder:x+flip/", "folder:x+flip/", []),
+    ("folder:x+flipped", "folder:x+flipped", []),
 ])
 def test_a_name_and_its_modifiers(name, base, modifiers):
     assert parse(name) == (base, modifiers)
@@ -38,6 +43,10 @@ def test_a_name_and_its_modifiers(name, base, modifiers):
     ("digits+without=-1", ValueError, "the classes of digits are 0 .. 9"),
     ("digits+without=one", ValueError, "the classes of digits are 0 .. 9"),
     ("lgssm+without=1", ValueError, "lgssm has no labels"),
+    ("digits+flip=0.5", ValueError, r"\+flip takes no value"),
+    ("digits+flip+flip", ValueError, "flip is given twice"),
+    ("wine+flip", ValueError, "no set of images"),
+    ("digit_rows+flip", ValueError, "no set of images"),
     ("digits+missing=1", ValueError, "'half' or a share between 0 and 1"),
     ("digits+missing=50%", ValueError, "'half' or a share between 0 and 1"),
     ("digits+missing=nan", ValueError, "'half' or a share between 0 and 1"),
@@ -95,6 +104,32 @@ def test_one_half_of_an_image_is_missing():
     assert (which.sum(1) == 1).all()
     counts = which.sum(0).float()
     assert ((counts - len(observed) / 4).abs() < 4 * (len(observed) * 3 / 16) ** 0.5).all()
+
+
+@pytest.mark.parametrize("name", ["digits", "digits:dynamic", "digits+missing=0.5"])
+def test_half_of_the_training_images_are_mirrored_and_no_others(name):
+    """Every image, at 200 visits: it or its mirror image, with its mask, half the time each and as the batch's noise says."""
+    plain, data = load_dataset(name), load_dataset(name + "+flip")
+    index = torch.arange(200)
+    for other in ("valid", "test"):
+        assert torch.equal(data.splits[other].batch().x, plain.splits[other].batch().x)
+    x, observed = plain.train.x[index], plain.train.observed
+    shares = []
+    for step in range(200):
+        batch = data.train.batch(index, Generated(0, step))
+        again = data.train.batch(index, Generated(0, step))
+        assert torch.equal(batch.x, again.x)
+        mirrored = Generated(0, step).uniform((200, 1, 1, 1)) < 0.5
+        shares.append(mirrored.flatten())
+        grey = torch.where(mirrored, x.flip(-1), x) / 16
+        if data.train.binarise:
+            assert (batch.x[grey == 0] == 0).all() and (batch.x[grey == 1] == 1).all()
+        else:
+            assert torch.equal(batch.x, grey)
+        if observed is not None:
+            assert torch.equal(batch.observed, torch.where(mirrored, observed[index].flip(-1), observed[index]))
+    share = torch.stack(shares).float()
+    assert (share.mean(0) - 0.5).abs().max() < 5 * 0.5 / 200**0.5 and abs(share.mean() - 0.5) < 4 * 0.5 / 200
 
 
 def test_missing_values_of_its_own_have_no_truth(tmp_path):

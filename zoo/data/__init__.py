@@ -6,10 +6,12 @@
     polyphonic/jsb, /nottingham, /piano_midi, /muse piano rolls, read from the data folder
     dsprites                                        the official file, if you put it into the data folder
     npz:PATH, folder:PATH, text:PATH                your own arrays, images, text
+    npy:PATH                                        one array, of any size
 
 Grey images also come binarised: `mnist` is grey, `mnist:dynamic` draws the training pixels anew at every visit,
-`mnist:fixed` draws them once (see `binarise.py`). Any name takes `+without=CLASS`, `+missing=SHARE` or
-`+missing=half` (see `modified.py`). The data folder is the argument `root`, else $ZOO_DATA, else ./data.
+`mnist:fixed` draws them once (see `binarise.py`). Any name takes `+flip`, `+without=CLASS`, `+missing=SHARE` or
+`+missing=half` (see `modified.py`). Images and arrays that are larger than 2 GiB stay on disk, and batches are read
+ahead of training (see `on_disk.py`). The data folder is the argument `root`, else $ZOO_DATA, else ./data.
 
 To add a data set: one file here with a function `(root: Path) -> Dataset` under `@register_dataset(name)`; from
 outside the project, the same decorator. Under a name that ends in ":PATH" it gets the user's path, not the data folder.

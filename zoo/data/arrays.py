@@ -45,7 +45,7 @@ def _dataset(path: Path) -> Dataset:
     suffixes = _suffixes(set(arrays))
     splits = [_split(arrays, suffix) for suffix in suffixes]
     spec = _spec(splits)
-    splits = [replace(split, x=split.x.to(STORED.get(spec.kind, torch.float32))) for split in splits]
+    splits = [replace(split, x=split.held.to(STORED.get(spec.kind, torch.float32))) for split in splits]
     for suffix, split in zip(suffixes, splits, strict=True):
         check(spec, split, f"x{suffix}")
     how = "as in the file" if len(splits) == 3 else "in the order of RandomState(0).permutation"
@@ -89,7 +89,8 @@ def _suffixes(names: set[str]) -> list[str]:
 
 def _split(arrays: dict[str, np.ndarray], suffix: str) -> Split:
     """Tensors of plain types, x being zero where it is not to be seen."""
-    x, label, lengths, observed = (_tensor(arrays.get(column + suffix)) for column in COLUMNS)
+    given = {column: tensor(arrays[column + suffix]) for column in COLUMNS if column + suffix in arrays}
+    x, label, lengths, observed = (given.get(column) for column in COLUMNS)
     assert x is not None                                        # `_suffixes` saw to it
     if x.dim() < 2:
         raise ValueError(f"x{suffix} has shape {tuple(x.shape)}; needed is one row an example: x[:, None] adds an axis")
@@ -109,17 +110,15 @@ def _split(arrays: dict[str, np.ndarray], suffix: str) -> Split:
     return replace(split, x=visible)
 
 
-def _tensor(array: np.ndarray | None) -> Tensor | None:
+def tensor(array: np.ndarray) -> Tensor:
     """bool and uint8 as they are, other integers as int64, floats as float32."""
-    if array is None:
-        return None
     if array.dtype.kind == "f":
         return torch.from_numpy(array.astype(np.float32))
     return torch.from_numpy(array if array.dtype in (np.bool_, np.uint8) else array.astype(np.int64))
 
 
 def _spec(splits: list[Split]) -> DataSpec:
-    x, labels = [split.x for split in splits], [split.label for split in splits if split.label is not None]
+    x, labels = [split.held for split in splits], [split.label for split in splits if split.label is not None]
     sequence = splits[0].lengths is not None
     shape = tuple(x[0].shape[2 if sequence else 1 :])
     if any(tuple(part.shape[2 if sequence else 1 :]) != shape for part in x):
@@ -127,13 +126,14 @@ def _spec(splits: list[Split]) -> DataSpec:
     classes = 1 + max(int(label.max()) for label in labels) if labels else None
     longest = max(part.shape[1] for part in x) if sequence else None
     if shape:
-        return DataSpec(shape, _kind(x), classes, longest)
+        return DataSpec(shape, kind(x), classes, longest)
     if any(part.is_floating_point() or part.dtype == torch.bool for part in x):
         raise ValueError("sequences of numbers other than tokens must be (N, T, features): x[..., None] adds an axis")
     return DataSpec((), "tokens", classes, longest, vocabulary=1 + max(int(part.max()) for part in x))
 
 
-def _kind(x: list[Tensor]) -> str:
+def kind(x: list[Tensor]) -> str:
+    """Of arrays that are not tokens."""
     if all(bool(((part == 0) | (part == 1)).all()) for part in x):
         return "binary"
     if all(part.dtype == torch.uint8 for part in x):

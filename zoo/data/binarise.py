@@ -33,7 +33,7 @@ def binarised(grey: Dataset, *, fixed: bool) -> Dataset:
 
 
 def _draw(split: Split, rng: np.random.RandomState) -> Split:
-    drawn = torch.empty_like(split.x, dtype=torch.bool)
+    drawn = torch.empty_like(split.held, dtype=torch.bool)
     for start in range(0, len(split), DRAWN_AT_ONCE):
         rows = slice(start, start + DRAWN_AT_ONCE)
         probability = split.batch(rows).x

@@ -1,7 +1,7 @@
 """What a data set is: three splits of tensors under one spec."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -13,8 +13,9 @@ from torch import Tensor
 from ..noise import Default, Generated, Noise
 from ..spec import DataSpec
 from ..variant import Batch
+from .on_disk import OnDisk
 
-CHECKED_AT_ONCE = 1 << 22                                       # numbers; bounds the memory of `check`
+READ_AT_ONCE = 1 << 22                                          # numbers; bounds the memory of `check` and `sha256`
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,16 +23,18 @@ class Split:
     """Examples, stored small: bool for binary data, uint8 for byte data, int64 for tokens, float32 for the rest.
 
     x (N, *shape), for sequences (N, T, *frame) and zero past the end; label (N,); lengths (N,); observed like x;
-    factors (N, F). Raises: ValueError when the columns differ in length.
+    factors (N, F). x may lie on disk, and is then of the same use but for arithmetic: see `on_disk.py`.
+    Raises: ValueError when the columns differ in length.
     """
 
-    x: Tensor
+    x: Tensor | OnDisk
     label: Tensor | None = None
     lengths: Tensor | None = None
     observed: Tensor | None = None
     factors: Tensor | None = None
     binarise: bool = False                                      # x are probabilities: draw pixels at every visit
     levels: int = 256                                           # of uint8 data
+    flip: bool = False                                          # mirror images left to right, or not, at every visit
 
     def __post_init__(self) -> None:
         for name, column in self.columns().items():
@@ -42,28 +45,60 @@ class Split:
         return len(self.x)
 
     def __repr__(self) -> str:
-        extra = [name for name in self.columns() if name != "x"] + ["binarise"] * self.binarise
+        extra = [*self._others(), *["binarise"] * self.binarise, *["flip"] * self.flip]
         return f"Split({', '.join([f'x={tuple(self.x.shape)} {self.x.dtype}', *extra])})"
 
-    def columns(self) -> dict[str, Tensor]:
-        """The tensors by name, x first."""
-        return {f.name: value for f in fields(self) if isinstance(value := getattr(self, f.name), Tensor)}
+    @property
+    def in_memory(self) -> bool:
+        return isinstance(self.x, Tensor)
+
+    @property
+    def held(self) -> Tensor:
+        """x, in memory.  Raises: ValueError where it lies on disk."""
+        if isinstance(self.x, Tensor):
+            return self.x
+        raise ValueError(f"{self} is larger than memory and lies on disk; this is for data in memory")
+
+    def columns(self) -> dict[str, Tensor | OnDisk]:
+        """What there is of the columns, by name, x first."""
+        return {"x": self.x, **self._others()}
+
+    def _others(self) -> dict[str, Tensor]:
+        return {f.name: v for f in fields(self) if f.name != "x" and isinstance(v := getattr(self, f.name), Tensor)}
 
     def batch(self, index: Tensor | slice = slice(None), noise: Noise | None = None) -> Batch:
         """The examples at `index` as a model takes them: float32 (tokens int64), bytes divided by levels - 1.
 
-        Reads nothing on the host. `noise` serves binarisation only; without it torch's default generator does.
+        Reads nothing on the host, unless x lies on disk. `noise` serves mirroring and binarisation only; without it torch's
+        default generator does.
         """
         x = self.x[index]
         if x.dtype == torch.uint8:
             x = x.to(torch.float32) / (self.levels - 1)
         elif x.dtype == torch.bool:
             x = x.to(torch.float32)
-        if self.binarise:
-            noise = Default(x.device) if noise is None else noise
-            x = (noise.uniform(tuple(x.shape)) < x).to(torch.float32)
         label, observed, lengths = (None if c is None else c[index] for c in (self.label, self.observed, self.lengths))
+        noise = Default(x.device) if noise is None else noise
+        if self.flip:
+            mirrored = noise.uniform((len(x), 1, 1, 1)) < 0.5
+            x = torch.where(mirrored, x.flip(-1), x)
+            observed = None if observed is None else torch.where(mirrored, observed.flip(-1), observed)
+        if self.binarise:
+            x = (noise.uniform(tuple(x.shape)) < x).to(torch.float32)
         return Batch(x, label, observed, lengths)
+
+    def ahead(self, order: Iterable[Tensor | slice]) -> Generator["Split"]:
+        """The examples at each index of `order`, in turn, as splits in memory: what `take` gives, but rows on disk are read by
+        other processes before their turn. Indices are on the host. The processes end when the iterator ends, or is closed.
+
+        Raises: ValueError or OSError naming the file that cannot be read, at its turn.
+        """
+        if isinstance(self.x, Tensor):
+            yield from map(self.take, order)
+            return
+        for index, x in self.x.ahead(order):
+            others: dict[str, Any] = {name: column[index] for name, column in self._others().items()}
+            yield replace(self, x=x, **others)
 
     def to(self, device: torch.device | str) -> "Split":
         return self._map(lambda column: column.to(device))
@@ -74,9 +109,9 @@ class Split:
 
     def take(self, index: Tensor | slice) -> "Split":
         """The examples at `index`, as a split."""
-        return self._map(lambda column: column[index])
+        return self._map(lambda column: column[index] if isinstance(column, Tensor) else column.take(index))
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> "Split":
+    def _map(self, change: Callable[[Tensor | OnDisk], Tensor | OnDisk]) -> "Split":
         changed: dict[str, Any] = {name: change(column) for name, column in self.columns().items()}
         return replace(self, **changed)
 
@@ -101,36 +136,48 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Of the stored arrays of all splits: names, types, shapes and values."""
+        """Of the stored arrays of all splits: names, types, shapes and values. Reads all that lies on disk."""
         digest = hashlib.sha256()
         for split_name, split in self.splits.items():
             for name, column in split.columns().items():
-                array = np.ascontiguousarray(column.cpu().numpy())
-                digest.update(f"{split_name}.{name} {array.dtype} {array.shape}\n".encode())
-                digest.update(array.data)
+                dtype = torch.empty(0, dtype=column.dtype).numpy().dtype
+                digest.update(f"{split_name}.{name} {dtype} {tuple(column.shape)}\n".encode())
+                parts = [column] if isinstance(column, Tensor) else (x for _, x in column.ahead(_slices(column)))
+                for part in parts:
+                    digest.update(np.ascontiguousarray(part.cpu().numpy()).data)
         return digest.hexdigest()
 
     def check(self) -> None:
-        """Hold every example of every split against the spec. Raises: as `DataSpec.check`, naming the split."""
+        """Hold every example of every split against the spec, but for rows on disk whose type admits no wrong value: of these
+        the first one tells the shape, and a damaged file is named when its turn comes.
+
+        Raises: as `DataSpec.check`, naming the split.
+        """
         for name, split in self.splits.items():
             check(self.spec, split, f"{self.name}, {name}")
 
 
 def check(spec: DataSpec, split: Split, where: str) -> None:
-    """Hold every example against the spec. Raises: as `DataSpec.check`, with `where` and the rows in front."""
+    """As `Dataset.check`. Raises: as `DataSpec.check`, with `where` and the rows in front."""
     if not len(split):
         raise ValueError(f"{where}: no examples; every split needs at least one")
     if split.factors is not None:
         counts = torch.tensor([count for _, count in spec.factors], device=split.factors.device)
         if split.factors.shape[1:] != counts.shape or ((split.factors < 0) | (split.factors >= counts)).any():
             raise ValueError(f"{where}: factors do not fit the spec's {spec.factors}")
-    rows = max(1, CHECKED_AT_ONCE * len(split) // max(1, split.x.numel()))
-    for start in range(0, len(split), rows):
-        stop = min(start + rows, len(split))
+    if not split.in_memory and split.x.dtype in (torch.bool, torch.uint8):
+        split = split.head(1)
+    slices = _slices(split.x)
+    for rows, part in zip(slices, split.ahead(slices), strict=True):
         try:
-            spec.check(split.batch(slice(start, stop), Generated(seed=0, device=split.x.device)))
+            spec.check(part.batch(noise=Generated(seed=0, device=split.x.device)))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{where}[{start}:{stop}]: {error}") from None
+            raise type(error)(f"{where}[{rows.start}:{rows.stop}]: {error}") from None
+
+
+def _slices(x: Tensor | OnDisk) -> list[slice]:
+    rows = max(1, READ_AT_ONCE * len(x) // max(1, x.numel()))
+    return [slice(start, min(start + rows, len(x))) for start in range(0, len(x), rows)]
 
 
 def shuffle(whole: Split, seed: int) -> Split:

@@ -1,5 +1,6 @@
-"""Variations of a data set, written after its name: digits+without=3, mnist:dynamic+missing=0.5, digits+missing=half.
+"""Variations of a data set, written after its name: cifar10+flip, digits+without=3, mnist:dynamic+missing=0.5.
 
+    flip             training images are mirrored left to right, half of them at random, at every visit
     without=CLASS    train and valid lack this class, test has it still, with its label: what is to be found is new
     missing=SHARE    every number is missing with this probability, independent of all else, in every split
     missing=half     of every image the upper, lower, left or right half is missing, one of the four at random
@@ -8,8 +9,8 @@ What is missing is marked in `Split.observed`, by masks drawn once from a stream
 for those who score imputations; models never see it (`Batch.visible`). Real data, unless sequences, are then standardised by
 the mean and deviation of the observed training values: a scale from complete data would tell of what is hidden.
 
-After a path only +word=value at the very end counts, and no value with a file's extension: `npz:a+b=2.npz` is a file. A folder
-whose own name ends so is written with a / after it.
+After a path only +flip or +word=value at the very end counts, and no value with a file's extension: `npz:a+b=2.npz` is a file.
+A folder whose own name ends so is written with a / after it.
 """
 
 import re
@@ -25,7 +26,7 @@ from .core import Dataset, Split
 
 SEED = 0
 DRAWN_AT_ONCE = 1000                                            # examples; a draw is 8 times the size of its mask
-TAIL = re.compile(r"(?:\+\w*=[^+/\\.]*(?:\.\d*)?)+$")
+TAIL = re.compile(r"(?:\+(?:flip|\w*=[^+/\\.]*(?:\.\d*)?))+$")
 
 Modifiers = list[tuple[str, str]]
 Draw = Callable[[int, tuple[int, ...], np.random.RandomState], np.ndarray]
@@ -74,12 +75,24 @@ def without(data: Dataset, value: str) -> Dataset:
     return replace(data, train=train, valid=valid, novel=novel, note=f"{data.note}\nTrain and valid without class {novel}.")
 
 
+def flip(data: Dataset, value: str) -> Dataset:
+    """Which images are mirrored is drawn from the noise of each batch.  Raises: ValueError for a value, and for no images."""
+    if value:
+        raise ValueError(f"+flip={value}: +flip takes no value")
+    if len(data.spec.shape) != 3 or data.spec.sequence:
+        raise ValueError(f"+flip: {data.name} is no set of images")
+    note = f"{data.note}\nTraining images mirrored left to right with probability one half, anew at every visit."
+    return replace(data, train=replace(data.train, flip=True), note=note)
+
+
 def missing(data: Dataset, value: str) -> Dataset:
     """Masks of test, valid and train, drawn in this order.
 
-    Raises: ValueError for a share that is not between 0 and 1, halves of what is no image, and data with missing values of
-    their own, whose truth nobody knows.
+    Raises: ValueError for a share that is not between 0 and 1, halves of what is no image, data with missing values of their
+    own, whose truth nobody knows, and data on disk, whose masks would be larger than memory as well.
     """
+    if not data.train.in_memory:
+        raise ValueError(f"+missing={value}: {data.name} is too large to be held in memory, and so would be its masks")
     if any(split.observed is not None for split in data.splits.values()):
         raise ValueError(f"+missing={value}: {data.name} has missing values of its own; their truth is not known")
     if value == "half":
@@ -93,12 +106,12 @@ def missing(data: Dataset, value: str) -> Dataset:
     note = f"{data.note}\nMissing: {value}, by masks from RandomState({SEED}): test, valid, train."
     if data.spec.kind == "real" and not data.spec.sequence:
         mean, deviation = _statistics(train)
-        test, valid, train = (replace(s, x=(s.x - mean) / deviation) for s in (test, valid, train))
+        test, valid, train = (replace(s, x=(s.held - mean) / deviation) for s in (test, valid, train))
         note += "\nStandardised by the observed values of train."
     return replace(data, train=train, valid=valid, test=test, hidden=True, note=note)
 
 
-MODIFIERS: dict[str, Callable[[Dataset, str], Dataset]] = {"without": without, "missing": missing}
+MODIFIERS: dict[str, Callable[[Dataset, str], Dataset]] = {"flip": flip, "without": without, "missing": missing}
 
 
 def _share(value: str) -> float:
@@ -136,6 +149,6 @@ def _statistics(train: Split) -> tuple[Tensor, Tensor]:
     seen = train.observed
     assert seen is not None
     n = seen.sum(0).clamp_min(1)
-    mean = torch.where(seen, train.x, 0.0).sum(0) / n
-    variance = torch.where(seen, train.x - mean, 0.0).square().sum(0) / n
+    mean = torch.where(seen, train.held, 0.0).sum(0) / n
+    variance = torch.where(seen, train.held - mean, 0.0).square().sum(0) / n
     return mean, torch.where(variance > 0, variance.sqrt(), 1.0)

@@ -31,8 +31,8 @@ def _dataset(name: str, load: Callable[..., Any], source: str) -> Dataset:
     x, label = (torch.from_numpy(array) for array in load(return_X_y=True))
     fifth = len(x) // 5
     train, valid, test = divide(shuffle(Split(x, label.long()), SEED), fifth, fifth)
-    mean, deviation = train.x.mean(0), train.x.std(0, correction=0)
-    train, valid, test = (Split(((s.x - mean) / deviation).float(), s.label) for s in (train, valid, test))
+    mean, deviation = train.held.mean(0), train.held.std(0, correction=0)
+    train, valid, test = (Split(((s.held - mean) / deviation).float(), s.label) for s in (train, valid, test))
     note = f"""Table of {len(x)} rows and {x.shape[1]} columns of real numbers.
 Source: {source} (CC BY 4.0), as shipped by scikit-learn.
 Split: RandomState({SEED}).permutation, then {sizes(train, valid, test)}; standardised by the mean and deviation of train."""
