@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 HOW = {"eager": (False, False), "compile": (True, False), "cudagraph": (False, True), "compile+cudagraph": (True, True)}
 ENGINES = ("auto", *HOW)
 TIMED = 20                                                  # steps whose median counts
-HOPE = {"compile": 0.3, "cudagraph": 0.6, "compile+cudagraph": 0.8}     # share of eager's time that one may save; and how
-COST = {"compile": 25.0, "cudagraph": 1.0, "compile+cudagraph": 30.0}   # many seconds it takes to begin, until measured
+TRIED = {"cpu": ("compile",), "cuda": ("cudagraph", "compile+cudagraph")}               # by auto, in this order
+HOPE = {"compile": 0.3, "cudagraph": 0.6, "compile+cudagraph": 0.5}     # share of the best time so far that one may save;
+COST = {"compile": 25.0, "cudagraph": 1.0, "compile+cudagraph": 30.0}   # and the seconds it takes to begin; until measured
 
 
 class Engine:
@@ -94,9 +95,9 @@ class Engine:
         run = self.runs[0]
         known = _remembered(self.runs)
         found = dict(known) if "eager" in known else {"eager": (yield from self._timed())}
-        for name in HOW:
-            worth = self._left() * found["eager"] * HOPE.get(name, 0) > COST.get(name, 0)
-            if name in found or not worth or ("cudagraph" in name and run.device.type != "cuda"):
+        for name in TRIED.get(run.device.type, ()):
+            best_time = min(found[n] for n in HOW if n in found)
+            if name in found or self._left() * best_time * HOPE[name] <= COST[name]:
                 continue
             began = time.perf_counter()
             self._use(name)
