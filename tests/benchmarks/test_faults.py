@@ -48,7 +48,7 @@ def test_a_trial_without_memory_is_recorded_with_what_to_do_and_the_others_go_on
     assert found["ae"]["status"] == "ok" and found["vae"]["status"] == "failed"
     last = found["vae"]["traceback"].splitlines()[-1]
     assert last == ('out of memory in training: lower batch_size, 32 now: [datasets."digits".variant.vae] '
-                    "budget = { batch_size = ... }")
+                    "budget = { batch_size = ... }; or run with --auto-batch")
     assert last in (tiny[1] / "tiny/README.md").read_text()
 
 
