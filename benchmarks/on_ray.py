@@ -39,6 +39,8 @@ def run(plan: "Plan", trials: "list[Trial]", rerun: bool, bar: tqdm, address: st
     version of the project or does not see the results folder; ConnectionError where no cluster answers; and what a worker could
     not record, such as an OSError.
     """
+    if not trials:
+        return {}
     ray = _ray()
     ours = not ray.is_initialized()
     if ours:
