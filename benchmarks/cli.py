@@ -29,10 +29,10 @@ Train and measure every trial of a suite: data set x variant x seed, and every b
 JSON record, RESULTS/<suite>/<data set>/<variant>/<seed>-<device>.json, and at the end the report RESULTS/<suite>/index.html
 is built.
 
-A finished trial is not run again; an interrupted one is resumed from its checkpoint; one that fails is recorded with its
-traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
-was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
-RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
+A finished trial is not run again; an interrupted one is resumed from its checkpoint, or where its evaluation stopped; one
+that fails is recorded with its traceback, the others go on, the exit status is 1, and the next run tries it again. If the
+suite has changed since a record was written, the command says what changed and stops: --rerun replaces the record, --out
+keeps it. The models stay in RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
 
 With --jobs N, N processes share trials and threads out; the numbers are those of one process, up to the
 rounding of other numbers of threads and except for times, which are marked. A process that is killed loses what its trial did

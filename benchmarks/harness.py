@@ -275,7 +275,7 @@ def _advice(error: Exception, trial: Trial, trained: bool, auto_batch: bool) -> 
     if trained:
         return ("out of memory in evaluation: lower what [evaluation] asks for (iwae_k, refined_k, samples, batch_sizes); the "
                 "model is kept, and the next run only measures it\n")
-    if auto_batch:
+    if auto_batch and trial.role == "variant":
         return "out of memory in training, even at a batch size of 1: the model is too large; lower its settings (hidden)\n"
     where, size = f'[datasets."{trial.dataset}".variant.{trial.variant}]', trial.budget.batch_size
     return (f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}; or run with "

@@ -5,8 +5,8 @@
 All bounds at K = 1, 10, 50, .. are read off one stream of weights. Each is kept twice, over the samples of even and of odd
 number: two independent bounds, whose difference gives the Monte-Carlo error.
 
-Samples are drawn in units that have noise of their own, and decoded as many units at once as memory is meant for: so the k-th
-sample is the same whatever K and whatever the memory, and what is computed of it too, up to the rounding of matrix products.
+Samples are drawn in units that have noise of their own, and decoded as many units at once as is fastest: so the k-th sample is
+the same whatever K and however they are cut, and what is computed of it too, up to the rounding of matrix products.
 """
 
 import math

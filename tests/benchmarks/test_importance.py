@@ -115,7 +115,7 @@ def test_neither_k_nor_the_number_of_examples_nor_memory_moves_a_sample(context,
     assert full.ks == [1, 10, 50, 100, 120] and full.ess.max() < 119
     fewer = context(model, digits, iwae_k=10, iwae_examples=3).importance
     torch.testing.assert_close(fewer.log_p, full.log_p[:2, :3], atol=1e-9, rtol=0)
-    monkeypatch.setattr(context_module, "NUMBERS", 1)
+    monkeypatch.setattr(context_module, "PIECE", 1)
     little = context(model, digits, iwae_k=120, iwae_examples=5).importance
     torch.testing.assert_close(little.log_p, full.log_p, atol=1e-9, rtol=0)
     c = context(model, digits, iwae_k=120, iwae_examples=5)
@@ -159,7 +159,7 @@ class Live(TorchDispatchMode):
 
 
 def test_memory_does_not_grow_with_k(context, digits, monkeypatch):
-    monkeypatch.setattr(context_module, "NUMBERS", 128 * 2 * UNIT)
+    monkeypatch.setattr(context_module, "PIECE", 128 * 2 * UNIT)
     model = zoo.create("vae", digits.spec, latent_dim=2, hidden=8, seed=0)
 
     def peak(k, n):
