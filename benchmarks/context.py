@@ -38,8 +38,8 @@ class Context:
     seed: int
     peak_bytes: int = 0                                     # of memory, while it was trained
     curve: list[dict[str, float]] = field(default_factory=list)          # rows of its training log
-    kept: Kept = field(default_factory=Kept)                # what an earlier process has found
     tell: Callable[[str], None] = lambda said: None         # told what is measured, and how far it is
+    kept: Kept = field(default_factory=Kept, init=False)    # what an earlier process has found; of no replaced context
     doing: str = ""
     told: float = 0.0
 

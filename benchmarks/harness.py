@@ -182,7 +182,8 @@ class Runner:
                     made |= {**record.protocol(trial), "auto_batch": {"asked": asked, "used": used}}
             began = time.perf_counter()
             context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"],
-                              made["curve"], kept, lambda said: self.bar.set_postfix_str(f"{trial}, evaluation, {said}"))
+                              made["curve"], lambda said: self.bar.set_postfix_str(f"{trial}, evaluation, {said}"))
+            context.kept = kept
             made["metrics"], items = measure(context)
             if trial.seed == plan.suite.first_seed:
                 pictures.draw(context, pictures.stem(plan.out / trial.suite, trial.dataset, trial.variant))

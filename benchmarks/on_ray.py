@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from .environment import ROOT
 from .kept import code
 from .tries import Tries
 
@@ -75,8 +76,9 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         if found := re.fullmatch(r"(?:ray://)?([^/]+):(\d+)", address or ""):
             socket.create_connection((found[1], int(found[2])), timeout=PATIENCE).close()      # Ray itself tries for minutes
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])                  # this checkout, where it is seen
         ray.init(address=address, include_dashboard=False if address is None else None, log_to_driver=False,
-                 logging_level="ERROR")
+                 logging_level="ERROR", runtime_env={"env_vars": {"PYTHONPATH": path}})
     except (OSError, ValueError, RuntimeError) as error:
         raise ConnectionError(f"no Ray cluster answers at {address!r} ({_line(error)}); give the address that `ray start "
                               "--head` printed, or none to make a cluster of this machine") from None
@@ -113,7 +115,11 @@ def _run(ray: Any, plan: "Plan", tries: Tries, share: Share) -> "dict[str, Recor
                 task = begin.options(num_cpus=share.cpus, num_gpus=gpus, name=str(trial))
                 at[task.remote(plan, trial, said, str(token), os.getcwd(), code(), share.cpus)] = trial
             ended, _ = ray.wait(list(at), num_returns=1, timeout=POLL)
-            for kind, line in ray.get(said.take.remote()):
+            try:
+                lines = ray.get(said.take.remote())
+            except ray.exceptions.RayError as error:
+                raise _unable(error) from None
+            for kind, line in lines:
                 getattr(tries.bar, kind)(line)
             for task in ended:
                 _end(ray, task, at.pop(task), tries)
@@ -128,14 +134,18 @@ def _end(ray: Any, task: Any, trial: "Trial", tries: Tries) -> None:
     try:
         kind, made = ray.get(task)
     except ray.exceptions.RayTaskError as error:            # before it came to the trial: a worker without the project
-        raise ValueError(f"a worker of the cluster cannot run trials ({_line(error, -1)}); every machine needs this project, "
-                         "installed from the same checkout") from None
+        raise _unable(error) from None
     except ray.exceptions.RayError as error:
         tries.lost(trial, f"was lost ({type(error).__name__}: {_line(error)})")
         return
     if kind == "raised":
         raise made
     tries.done(trial, made)
+
+
+def _unable(error: Exception) -> ValueError:
+    return ValueError(f"the cluster's workers cannot run trials ({_line(error, -1)}); every machine needs this project, "
+                      "installed from the same checkout")
 
 
 def _line(error: Exception, i: int = 0) -> str:

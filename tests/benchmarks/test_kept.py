@@ -1,5 +1,7 @@
 """An evaluation that is broken off goes on where it stopped, and only if nothing has changed; what is said meanwhile."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -85,6 +87,13 @@ def test_an_evaluation_that_was_broken_off_goes_on(tiny, eager, monkeypatch, met
     assert found["metrics"] == whole["metrics"] and not elbos
     assert len(done) == (8 if metric == "nll_iwae" else 4)                      # blocks in all: none was done twice
     assert [p.name for p in sorted(out.glob("tiny/models/*/*"))] == ["log.jsonl", "model.safetensors", "trained.json"]
+
+
+def test_a_context_of_other_data_takes_nothing_from_this_one(context, digits):
+    c = context(zoo.create("vae", digits.spec, latent_dim=2, hidden=8), digits)
+    assert len(c.importance.ess) == 11 and "importance" in c.kept
+    other = replace(c, seed=4)
+    assert "importance" not in other.kept and not torch.equal(other.importance.log_p, c.importance.log_p)
 
 
 def test_a_metric_is_named_and_a_long_one_says_how_far_it_is(context, digits, monkeypatch):
