@@ -18,6 +18,7 @@ examples:
   zoo-bench run mnist --variants 'vae,*_vae' --device cuda
   zoo-bench run mnist --jobs 4                          four trials at a time
   zoo-bench run my.toml --out /tmp/results              a suite of your own
+  zoo-bench run mnist --engine ray --address auto --gpus-per-trial 0.25
   zoo-bench tune vae --data digits                      how many latents? cross-validated
   zoo-bench kernels                                     the fused operations against plain torch, on this machine
   zoo-bench kernels --predict                           what to expect of an H200, without one
@@ -33,14 +34,21 @@ Train and measure every trial of a suite: data set x variant x seed, and every b
 JSON record, RESULTS/<suite>/<data set>/<variant>/<seed>-<device>.json, and at the end the report RESULTS/<suite>/index.html
 is built.
 
-A finished trial is not run again; an interrupted one is resumed from its checkpoint; one that fails is recorded with its
-traceback, the others go on, the exit status is 1, and the next run tries it again. If the suite has changed since a record
-was written, the command says what changed and stops: --rerun replaces the record, --out keeps it. The models stay in
-RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
+A finished trial is not run again; an interrupted one is resumed from its checkpoint, or where its evaluation stopped; one
+that fails is recorded with its traceback, the others go on, the exit status is 1, and the next run tries it again. If the
+suite has changed since a record was written, the command says what changed and stops: --rerun replaces the record, --out
+keeps it. The models stay in RESULTS/<suite>/models: after a change of what is measured, --remeasure needs no training.
 
 With --jobs N, N processes share trials and threads out; the numbers are those of one process, up to the
 rounding of other numbers of threads and except for times, which are marked. A process that is killed loses what its trial did
 since the last checkpoint: the trial is tried once more.
+
+With --engine ray the trials go to a Ray cluster (pip install -e '.[ray]'), with the same records, resumed the same way. RESULTS
+must be a folder that all its machines see; each needs this project, at the same commit, and the data.
+
+With --auto-batch a trial whose training runs out of memory is tried again with half the batch, until it fits; its record has
+the batch that was used, and "auto_batch" both. Such a record is finished for runs with --auto-batch, and of another protocol
+for those without.
 """
 COMPARE = """\
 Is B better than A, or is it noise? Trials are paired by data set, variant and seed, and each metric's difference gets a 95%
@@ -110,8 +118,15 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda, cuda:1")
     run.add_argument("--data-root", metavar="FOLDER", help="the data folder; else $ZOO_DATA, else ./data")
     run.add_argument("--out", type=Path, default=Path("results"), metavar="FOLDER", help="the results folder (%(default)s)")
-    run.add_argument("--jobs", type=_positive, default=1, metavar="N",
-                     help="processes that share trials and threads out (%(default)s); what they time is marked as busy")
+    run.add_argument("--jobs", type=_positive, metavar="N",
+                     help="processes that share trials and threads out (1; with Ray one a processor); what they time is marked "
+                          "as busy")
+    run.add_argument("--auto-batch", action="store_true",
+                     help="halve a trial's batch until it fits into memory; its record says so")
+    run.add_argument("--engine", choices=("local", "ray"), default="local", help="where trials run (%(default)s)")
+    run.add_argument("--address", metavar="HOST:PORT", help="of a Ray cluster, or auto; without it one is made on this machine")
+    run.add_argument("--gpus-per-trial", type=float, metavar="F",
+                     help="with Ray: 0.25 lets four trials share a GPU (1 on CUDA)")
     again = run.add_mutually_exclusive_group()
     again.add_argument("--rerun", action="store_true", help="train and measure finished trials again")
     again.add_argument("--remeasure", action="store_true", help="measure finished trials again, with the models that were kept")
@@ -190,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         return args.do(args)
-    except (LookupError, ValueError, OSError) as error:
+    except (LookupError, ValueError, OSError, ModuleNotFoundError) as error:
         print(f"zoo-bench: {error.args[0] if isinstance(error, LookupError) else error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -203,7 +218,8 @@ def _run(args: argparse.Namespace) -> int:
     from . import harness, report, suite, table
     chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
     records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun,
-                          remeasure=args.remeasure, jobs=args.jobs)
+                          remeasure=args.remeasure, jobs=args.jobs, auto_batch=args.auto_batch, engine=args.engine,
+                          address=args.address, gpus_per_trial=args.gpus_per_trial)
     if args.json:
         for record in records:
             print(json.dumps(record))

@@ -105,8 +105,11 @@ def _notes(records: list[Record]) -> list[str]:
             continue
         seeds.setdefault((r["variant"], r["env"]["device"]), set()).add(r["seed"])
     every = set().union(*seeds.values())
-    return [f"{variant} on {device}: of seeds {_listed(every)}, only {_listed(here)}."
-            for (variant, device), here in seeds.items() if here != every]
+    fewer = [f"{variant} on {device}: of seeds {_listed(every)}, only {_listed(here)}."
+             for (variant, device), here in seeds.items() if here != every]
+    halved = [f"{r['variant']} seed {r['seed']} on {r['env']['device']}: trained at a batch size of {b['used']}, since "
+              f"{b['asked']} did not fit into memory." for r in records if (b := r.get("auto_batch"))]
+    return fewer + halved
 
 
 def _listed(numbers: set[int]) -> str:

@@ -3,10 +3,10 @@
 Everything is a function of (model, data, numbers of the suite, seed). Sums are taken in float64.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import count
 
 import numpy as np
 import torch
@@ -18,12 +18,15 @@ from zoo.noise import Noise, fold, keyed
 from . import extractors
 from .extractors import inception
 from .features import FeatureSets
-from .importance import UNIT, Bounds, ladder, stream
+from .importance import Bounds, ladder, log_weights, stream
+from .kept import Kept
 from .protocol import Budget, Evaluation
 
 EVALUATION = 7                                              # a stream of the seed that training does not draw from
 ELBO, IWAE, SAMPLES, SHOWN, DRAWS, REFINED, AIS = range(7)  # and its branches
 NUMBERS = 1 << 22                                           # of x, over all rows of one forward pass: bounds the memory
+PIECE = 1 << 20                                             # of importance samples: four times as many took a fifth longer
+TELL_EVERY = 0.5                                            # seconds between two words on how far a metric is
 
 
 @dataclass
@@ -35,6 +38,10 @@ class Context:
     seed: int
     peak_bytes: int = 0                                     # of memory, while it was trained
     curve: list[dict[str, float]] = field(default_factory=list)          # rows of its training log
+    tell: Callable[[str], None] = lambda said: None         # told what is measured, and how far it is
+    kept: Kept = field(default_factory=Kept, init=False)    # what an earlier process has found; of no replaced context
+    doing: str = ""
+    told: float = 0.0
 
     @property
     def device(self) -> torch.device:
@@ -51,14 +58,39 @@ class Context:
     @property
     def rows(self) -> int:
         """How many examples to decode in one pass."""
+        return self._rows(NUMBERS)
+
+    def _rows(self, numbers: int) -> int:
         spec = self.data.spec
-        return max(1, NUMBERS // (max(spec.size, 128) * (spec.max_length or 1)))
+        return max(1, numbers // (max(spec.size, 128) * (spec.max_length or 1)))
 
     def blocks(self, split: zoo.Split, rows: int, branch: int) -> Iterator[tuple[zoo.Batch, Noise]]:
         """The split in order, in batches of so many rows, each with its noise."""
         for i, start in enumerate(range(0, len(split), max(1, rows))):
+            if start and time.monotonic() - self.told >= TELL_EVERY:
+                self.tell(f"{self.doing}, {start:,} of {len(split):,} examples")
+                self.told = time.monotonic()
             noise = self.noise(branch, i)
             yield split.batch(slice(start, start + max(1, rows)), noise), noise
+
+    def begin(self, doing: str) -> None:
+        """Tell what is measured from now on."""
+        self.doing, self.told = doing, time.monotonic()
+        self.tell(doing)
+
+    def joined(self, name: str, split: zoo.Split, rows: int, branch: int,
+               of: Callable[[zoo.Batch, Noise, int], Sequence[Tensor]]) -> list[Tensor]:
+        """Tensors (..,N) from the (..,B) that `of` makes of the i-th block, its noise and i; kept under `name` as they come."""
+        its = self.kept.get(name)[1] if name in self.kept else {}
+        parts = [[its[f"{i}"] for i in range(len(its))]] if its else []
+        done = parts[0][0].shape[-1] if parts else 0
+        for i, (batch, noise) in enumerate(self.blocks(split, rows, branch)):
+            if i * rows >= done:
+                parts.append(list(of(batch, noise, i)))
+            if self.kept.due or done < len(split) <= (i + 1) * rows:
+                parts = [[torch.cat(tensors, -1) for tensors in zip(*parts, strict=True)]]
+                self.kept.put(name, None, {f"{j}": tensor for j, tensor in enumerate(parts[0])})
+        return parts[0]
 
     # -- likelihood -----------------------------------------------------------------------------------------------------
     @cached_property
@@ -80,16 +112,13 @@ class Context:
     @cached_property
     @torch.no_grad()
     def importance(self) -> Bounds:
-        """Importance-weighted bounds on log p(x) of the first `iwae_examples` test examples, at all K up to `iwae_k`.
+        """Importance-weighted bounds on log p(x) of the first `iwae_examples` test examples, at all K up to `iwae_k`."""
+        k, split = self.evaluation.iwae_k, self.test.head(self.evaluation.iwae_examples)
 
-        One pass is UNIT samples of one example, with noise of its own, whatever K and whatever the memory: so L_k is the same
-        number in every run that reaches k. That the encoder reads its one row again in each pass costs nothing beside UNIT
-        rows of the decoder.
-        """
-        ks, found = ladder(self.evaluation.iwae_k), []
-        for i, (batch, _) in enumerate(self.blocks(self.test.head(self.evaluation.iwae_examples), 1, IWAE)):
-            found.append(stream((self.model(batch, UNIT, self.noise(IWAE, unit, i)).log_w for unit in count()), ks))
-        return Bounds.of(found)
+        def bounds(batch: zoo.Batch, noise: Noise, i: int) -> Sequence[Tensor]:
+            weights = log_weights(self.model, batch, lambda unit: self.noise(IWAE, unit, i), k, self._rows(PIECE))
+            return stream(weights, ladder(k)).tensors
+        return Bounds(ladder(k), *self.joined("importance", split, 1, IWAE, bounds))
 
     @property
     def log_p(self) -> Tensor:

@@ -15,9 +15,10 @@ ROOT = Path(__file__).parent.parent
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What every record says of it."""
+    gpu = device.type == "cuda" and torch.cuda.is_available()   # not where a cluster's driver speaks of a trial elsewhere
     fused = device.type == "cuda" and _version("triton") is not None
     return {
-        "device": device.type, "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "device": device.type, "processor": torch.cuda.get_device_name(device) if gpu else _cpu(),
         "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_before": load(), "load_after": None,
         "torch": torch.__version__, "triton": _version("triton"), "python": platform.python_version(),
         "commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),

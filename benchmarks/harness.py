@@ -1,6 +1,7 @@
 """Suite -> trials -> one record each. A finished trial is never run again, a killed one resumed, a failing one survived.
 
-What a trial trains is kept under RESULTS/<suite>/models/, so that a new metric or another evaluation needs no training.
+What a trial trains is kept under RESULTS/<suite>/models/, so that a new metric or another evaluation needs no training; and
+until the record is written, what was measured of it.
 """
 
 import errno
@@ -9,7 +10,7 @@ import json
 import shutil
 import time
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -23,14 +24,16 @@ import zoo
 from zoo.store import write_atomically
 from zoo.training import choose_device
 
-from . import baselines, pictures, record, timing, workers
+from . import baselines, on_ray, pictures, record, timing, workers
 from .context import Context
+from .kept import Kept, code
 from .metrics import measure
 from .protocol import Trial
 from .record import Record
 from .suite import Suite
 
 CURVE_ROWS = 200
+ENGINES = ("local", "ray")
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
@@ -39,25 +42,36 @@ class ProtocolError(ValueError):
 
 
 def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out: Path = Path("results"), rerun: bool = False,
-        remeasure: bool = False, progress: bool = True, jobs: int = 1) -> list[Record]:
+        remeasure: bool = False, progress: bool = True, jobs: int | None = None, auto_batch: bool = False,
+        engine: str = "local", address: str | None = None, gpus_per_trial: float | None = None) -> list[Record]:
     """Run what has not been run, and return the records of all trials, in the suite's order.
 
     rerun        train and measure finished trials again
     remeasure    measure finished trials again; train only those whose models were not kept
     jobs         processes that share the trials out, and this process's threads; all use the same device
+    auto_batch   where memory runs out in training, halve the batch until it fits; the record says so
+    engine       "local", or "ray": trials go to a Ray cluster, at `address` or made here (see `benchmarks.on_ray`)
     A trial that raises is recorded as failed, with its traceback, and tried again by the next run.
     Raises: ProtocolError; ValueError for a results folder of another schema, or jobs below 1; OSError where a record cannot
     be written.
     """
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise ValueError(f"jobs is {jobs}; it must be at least 1")
+    if engine not in ENGINES:
+        raise ValueError(f"engine is {engine!r}; it must be one of {', '.join(ENGINES)}")
+    if engine == "local" and (address or gpus_per_trial):
+        raise ValueError("address and gpus_per_trial are of Ray: give --engine ray with them")
+    if engine == "ray" and device == "auto" and gpus_per_trial:
+        device = "cuda"                                     # of the cluster: this machine may have none
     place, trials = choose_device(device), list(suite.trials)
     record.read_all(out / suite.name)                       # another schema anywhere: refused before anything is written
-    made: dict[str, Record | None] = {} if rerun or remeasure else {**_finished(trials, out, place)}
+    made: dict[str, Record | None] = {} if rerun or remeasure else {**_finished(trials, out, place, auto_batch)}
     wanted = [trial for trial in trials if str(trial) not in made]
     with tqdm(total=len(trials), initial=len(made), unit="trial", disable=not progress, dynamic_ncols=True) as bar:
-        plan = Plan(suite, place, data_root, out)
-        if jobs > 1:
+        plan = Plan(suite, place, data_root, out, auto_batch)
+        if engine == "ray":
+            made |= on_ray.run(plan, wanted, rerun, bar, address, jobs, gpus_per_trial)
+        elif jobs is not None and jobs > 1:
             made |= workers.run(plan, wanted, jobs, rerun, bar)
         else:
             runner = Runner(plan, bar)
@@ -69,14 +83,14 @@ def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out
     return [found for trial in trials if (found := made[str(trial)]) is not None]
 
 
-def _finished(trials: list[Trial], out: Path, device: torch.device) -> dict[str, Record]:
+def _finished(trials: list[Trial], out: Path, device: torch.device, auto_batch: bool) -> dict[str, Record]:
     """Records of trials that need not run.  Raises: ProtocolError."""
     finished, conflicts = {}, []
     for trial in trials:
         path = record.path_of(out, trial, _device(trial, device))
         if path.is_file() and (old := record.read(path))["status"] == "ok":
             finished[str(trial)] = old
-            if changed := record.differences(old, trial):
+            if changed := record.differences(old, trial, auto_batch):
                 conflicts.append(f"  {path}: {'; '.join(changed)}")
     if conflicts:
         raise ProtocolError("these records were made by another protocol than the suite's of now:\n"
@@ -98,6 +112,7 @@ class Plan:
     device: torch.device
     data_root: str | None
     out: Path
+    auto_batch: bool = False
 
     def begun(self, trial: Trial) -> Record:
         """The record of a trial of which nothing is known yet."""
@@ -125,6 +140,9 @@ class Plan:
         shutil.rmtree(self.place(trial), ignore_errors=True)
 
 
+Trained = tuple[zoo.Contract, Record, list[dict[str, float]]]           # a model, what its training took, its curve
+
+
 class Told(Protocol):
     """Who is told how it goes: a progress bar, or the line to one."""
 
@@ -143,8 +161,8 @@ class Runner:
         """Run a trial and write its record; None where the variant does not take such data: every suite asks for baselines, so
         that of these nothing is said."""
         self.bar.set_postfix_str(str(trial))
-        plan, place, began = self.plan, self.plan.place(trial), time.perf_counter()
-        made = plan.begun(trial)
+        plan, began = self.plan, time.perf_counter()
+        made, kept = plan.begun(trial), Kept()
         items: dict[str, Tensor] = {}
         try:
             data = self.load_dataset(trial.dataset)
@@ -154,30 +172,54 @@ class Runner:
                 self.bar.write(f"skipped {trial}: {reason}")
                 return None
             made["data_sha256"] = data.sha256
-            model, made["training"], made["curve"] = (_fitted(trial, data) if trial.role == "baseline"
-                                                      else self._trained(trial, data, place))
-            self.bar.set_postfix_str(f"{trial}, evaluation")
+            if trial.role == "baseline":
+                model, made["training"], made["curve"] = _fitted(trial, data)
+            else:
+                asked = trial.budget.batch_size
+                trial, (model, made["training"], made["curve"]) = self._trained_within_memory(trial, data)
+                kept = Kept(plan.place(trial) / "measured.safetensors", _decisive(trial, made))
+                if (used := trial.budget.batch_size) != asked:
+                    made |= {**record.protocol(trial), "auto_batch": {"asked": asked, "used": used}}
             began = time.perf_counter()
             context = Context(model, data, trial.budget, trial.evaluation, trial.seed, made["training"]["peak_bytes"],
-                              made["curve"])
+                              made["curve"], lambda said: self.bar.set_postfix_str(f"{trial}, evaluation, {said}"))
+            context.kept = kept
             made["metrics"], items = measure(context)
             if trial.seed == plan.suite.first_seed:
                 pictures.draw(context, pictures.stem(plan.out / trial.suite, trial.dataset, trial.variant))
         except Exception as error:                          # whatever a model, a data set or a metric does: the others go on
             if _unwritten(error, plan.out):                 # ... but they would fail too, and what was trained so far is kept
                 raise
-            said = traceback.format_exc().replace(f"{record.ROOT}/", "") + _advice(error, trial, made["training"] is not None)
+            said = traceback.format_exc().replace(f"{record.ROOT}/", "")
+            said += _advice(error, trial, made["training"] is not None, plan.auto_batch)
             made |= {"status": "failed", "traceback": said, "metrics": {}}
             self.bar.write(f"failed {trial}: {said.strip().splitlines()[-1]}")
             if made["training"] is None:
                 plan.forget(trial)
-        made["seconds"] = round(time.perf_counter() - began, 2)
+        made["seconds"] = round(time.perf_counter() - began + kept.before, 2)
         made["env"]["load_after"] = record.load()
         plan.write(trial, made, items)
+        if made["status"] == "ok":
+            kept.forget()
         return made
 
-    def _trained(self, trial: Trial, data: zoo.Dataset, place: Path) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
-        """-> the trained model, what its training took, its curve: as they were kept, or made now, or resumed."""
+    def _trained_within_memory(self, trial: Trial, data: zoo.Dataset) -> tuple[Trial, Trained]:
+        """-> the trial as it was trained: with --auto-batch at the first of its batch size, half, a quarter .. that fits into
+        memory."""
+        while True:
+            try:
+                return trial, self._trained(trial, data)
+            except Exception as error:
+                size = trial.budget.batch_size
+                if not (self.plan.auto_batch and size > 1 and _out_of_memory(error)):
+                    raise
+            self.plan.forget(trial)                         # here the error is gone, and with it the tensors that it held
+            trial = replace(trial, budget=replace(trial.budget, batch_size=size // 2))
+            self.bar.write(f"{trial}: out of memory at a batch size of {size}; once more, at {size // 2}")
+
+    def _trained(self, trial: Trial, data: zoo.Dataset) -> Trained:
+        """As they were kept, or made now, or resumed."""
+        place = self.plan.place(trial)
         done = place / "trained.json"
         if done.is_file():
             kept = json.loads(done.read_text())
@@ -195,6 +237,12 @@ class Runner:
         write_atomically(done, json.dumps({"training": training, "curve": curve}, indent=1).encode())
         (place / "checkpoint.safetensors").unlink()
         return model, training, curve
+
+
+def _decisive(trial: Trial, made: Record) -> Record:
+    """What the numbers of an evaluation depend on; `training` is told apart from another one by its seconds."""
+    return {"evaluation": asdict(trial.evaluation), "data": made["data_sha256"], "training": made["training"],
+            "device": made["env"]["device"], "torch": made["env"]["torch"], "code": code()}
 
 
 class _Cost:
@@ -217,18 +265,25 @@ def _unwritten(error: Exception, out: Path) -> bool:
     return error.errno in UNWRITABLE or (there and not isinstance(error, FileNotFoundError))
 
 
-def _advice(error: Exception, trial: Trial, trained: bool) -> str:
+def _out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _advice(error: Exception, trial: Trial, trained: bool, auto_batch: bool) -> str:
     """A last line for the traceback where memory ran out: what to write into the suite."""
-    if not isinstance(error, (MemoryError, torch.OutOfMemoryError)) and "can't allocate memory" not in str(error):
+    if not _out_of_memory(error):
         return ""
     if trained:
         return ("out of memory in evaluation: lower what [evaluation] asks for (iwae_k, refined_k, samples, batch_sizes); the "
                 "model is kept, and the next run only measures it\n")
+    if auto_batch and trial.role == "variant":
+        return "out of memory in training, even at a batch size of 1: the model is too large; lower its settings (hidden)\n"
     where, size = f'[datasets."{trial.dataset}".variant.{trial.variant}]', trial.budget.batch_size
-    return f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}\n"
+    return (f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}; or run with "
+            "--auto-batch\n")
 
 
-def _fitted(trial: Trial, data: zoo.Dataset) -> tuple[zoo.Contract, Record, list[dict[str, float]]]:
+def _fitted(trial: Trial, data: zoo.Dataset) -> Trained:
     """As `Runner._trained`, of a baseline: fitted anew at every measurement, since that takes seconds."""
     cost, began = _Cost(torch.device("cpu")), time.perf_counter()
     model = baselines.fit(trial.variant, data, trial.seed, **trial.settings)

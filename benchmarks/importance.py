@@ -4,17 +4,24 @@
 
 All bounds at K = 1, 10, 50, .. are read off one stream of weights. Each is kept twice, over the samples of even and of odd
 number: two independent bounds, whose difference gives the Monte-Carlo error.
+
+Samples are drawn in units that have noise of their own, and decoded as many units at once as is fastest: so the k-th sample is
+the same whatever K and however they are cut, and what is computed of it too, up to the rounding of matrix products.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-UNIT = 50                                                   # samples drawn at once: what has a noise of its own
+import zoo
+from zoo.noise import Noise
+
+UNIT = 50                                                   # samples that have a noise of their own
+GPU_UNIT = 1000                                             # where few cost as much as many; one at a time, by the fused kernel
 LADDER = (1, 10, 50, 100, 500, 1000, 5000)
 
 
@@ -32,8 +39,7 @@ class LogMeanExp:
     squares: Tensor = field(default_factory=lambda: torch.tensor(-math.inf, dtype=torch.float64))
 
     def add(self, log_w: Tensor) -> None:
-        """log_w (k,B)"""
-        log_w = log_w.double()
+        """log_w (k,B), float64"""
         self.k += len(log_w)
         self.total = torch.logaddexp(self.total, log_w.logsumexp(0))
         self.squares = torch.logaddexp(self.squares, (2 * log_w).logsumexp(0))
@@ -67,16 +73,69 @@ class Bounds:
     variance: Tensor                                        # (len(ks), n)
     ess: Tensor                                             # (n,) at the last k
 
-    @classmethod
-    def of(cls, parts: Iterable["Bounds"]) -> "Bounds":
-        """Those of the examples of all parts."""
-        parts = list(parts)
-        return cls(parts[0].ks, *(torch.cat([getattr(p, name) for p in parts], -1) for name in ("log_p", "variance", "ess")))
+    @property
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor]:
+        """All but `ks`: those of several examples are joined along the last axis."""
+        return self.log_p, self.variance, self.ess
 
     def mc(self, i: int) -> float | None:
         """The Monte-Carlo error of the mean over examples of the bound at ks[i]; None where it is unknown."""
         error = float(self.variance[i].sum().sqrt()) / self.variance.shape[1]
         return error if math.isfinite(error) else None
+
+
+class Together:
+    """The noise of several units of `size` samples of one example as one: each part makes what its own samples see.
+
+    Samples lie on the last axis that is as long as all of them, the innermost apart, which belongs to the latents: (K,B,D),
+    (T,K,D). A draw that has no such axis is the first part's.
+    """
+
+    def __init__(self, parts: Sequence[Noise], size: int) -> None:
+        self.parts, self.size = parts, size
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        return self._joined(shape, lambda part, its: part.normal(its))
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        return self._joined(shape, lambda part, its: part.uniform(its))
+
+    def integers(self, high: int, shape: tuple[int, ...]) -> Tensor:
+        return self._joined(shape, lambda part, its: part.integers(high, its))
+
+    def permutation(self, n: int) -> Tensor:
+        return self.parts[0].permutation(n)
+
+    def latent(self, shape: tuple[int, ...]) -> tuple[Tensor | None, Tensor | None]:
+        return self.parts[0].latent(shape) if len(self.parts) == 1 else (self.normal(shape), None)
+
+    def _joined(self, shape: tuple[int, ...], draw: Callable[[Noise, tuple[int, ...]], Tensor]) -> Tensor:
+        n = len(self.parts) * self.size
+        axes = [axis for axis, length in enumerate(shape[:-1]) if length == n]
+        if not axes:
+            return draw(self.parts[0], shape)
+        its = (*shape[:axes[-1]], self.size, *shape[axes[-1] + 1:])
+        return torch.cat([draw(part, its) for part in self.parts], axes[-1])
+
+
+def log_weights(model: zoo.Contract, batch: zoo.Batch, noise: Callable[[int], Noise], k: int, rows: int) -> Iterator[Tensor]:
+    """log w (.,1) of k samples of one example, and of those that fill the last unit; `rows` of them at once, at least a unit.
+
+    `noise` is that of the i-th unit. The encoder is run once: later samples come from the q of the first, and from p(x,z).
+    A model with a latent a step, whose q is made along with the samples, is run anew for every piece.
+    """
+    size, at_once = (UNIT, max(1, rows // UNIT)) if model.device.type == "cpu" else (GPU_UNIT, 1)
+    units, joint, q = range(-(-k // size)), model.joint(batch), None
+    for start in units[::at_once]:
+        part = Together([noise(unit) for unit in units[start:start + at_once]], size)
+        n = len(part.parts) * size
+        if joint is None or q is None:
+            terms = model(batch, n, part)
+            q = terms.q
+            yield terms.log_w
+        else:
+            z, _, log_q = q.draw(joint.prior, n, part)
+            yield joint.log_likelihood(z) + joint.prior.log_prob(z) - log_q
 
 
 def stream(pieces: Iterable[Tensor], ks: Sequence[int]) -> Bounds:
@@ -85,7 +144,8 @@ def stream(pieces: Iterable[Tensor], ks: Sequence[int]) -> Bounds:
     What a piece holds past the last k is dropped: L_k depends on the first k weights and on nothing else.
     """
     even, odd, found, done = LogMeanExp(), LogMeanExp(), [], 0
-    for log_w in pieces:
+    for piece in pieces:
+        log_w = piece.double().cpu()                        # many small sums: not for a GPU
         last = min(done + len(log_w), ks[-1])
         for start, end in pairwise([done, *(k for k in ks if done < k < last), last]):
             part = log_w[start - done:end - done]
@@ -97,5 +157,5 @@ def stream(pieces: Iterable[Tensor], ks: Sequence[int]) -> Bounds:
         if done == ks[-1]:
             break
     assert done == ks[-1], f"{done} weights for a bound of {ks[-1]}"
-    log_p, variance = (torch.stack(rows).cpu() for rows in zip(*found, strict=True))
-    return Bounds(ks, log_p, variance, (even + odd).ess.cpu())
+    log_p, variance = (torch.stack(rows) for rows in zip(*found, strict=True))
+    return Bounds(ks, log_p, variance, (even + odd).ess)

@@ -46,9 +46,19 @@ def is_baseline(record: Record) -> bool:
     return record.get("role") == "baseline"
 
 
-def differences(record: Record, trial: Trial) -> list[str]:
-    """Where a record was made by another protocol than the suite's of now: `budget.steps was 100, is now 200`."""
-    return [f"{key} was {then!r}, is now {now!r}" for key, then, now in changed(record, protocol(trial))]
+def differences(record: Record, trial: Trial, auto_batch: bool = False) -> list[str]:
+    """Where a record was made by another protocol than the suite's of now: `budget.steps was 100, is now 200`.
+
+    A batch that was halved because memory ran out is a difference, but to those who ask for that again, of the same batch.
+    """
+    halved = record.get("auto_batch")
+    found = changed(record, protocol(trial))
+    if halved and auto_batch and halved["asked"] == trial.budget.batch_size:
+        found = [change for change in found if change[0] != "budget.batch_size"]
+    said = [f"{key} was {then!r}, is now {now!r}" for key, then, now in found]
+    if halved and any(key == "budget.batch_size" for key, _, _ in found):
+        said.append(f"it was halved from {halved['asked']} to fit into memory: --auto-batch takes that as finished")
+    return said
 
 
 def changed(a: Record, b: Record) -> list[tuple[str, Any, Any]]:

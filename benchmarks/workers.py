@@ -1,8 +1,8 @@
 """Trials in several processes of one machine: `zoo-bench run --jobs N`.
 
 Every worker has a pipe of its own, over which the parent hands it one trial at a time: no two work on the same one, and one
-that is killed holds no lock that others wait for. Its trial is tried once more, from its checkpoint, then recorded as failed.
-What is heavy is imported in the worker, once it knows how many threads it has.
+that is killed holds no lock that others wait for (see `tries` for what becomes of its trial). What is heavy is imported in
+the worker, once it knows how many threads it has.
 """
 
 import contextlib
@@ -10,39 +10,33 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import Counter, deque
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
+
+from .tries import Tries
 
 if TYPE_CHECKING:
     from .harness import Plan
     from .protocol import Trial
     from .record import Record
 
-TRIES = 2
-
 
 def run(plan: "Plan", trials: "list[Trial]", jobs: int, rerun: bool, bar: tqdm) -> "dict[str, Record | None]":
     """What `Runner.trial` returns for each trial, by its name.  Raises: what a worker could not record, such as an OSError."""
     import torch
     threads = max(1, torch.get_num_threads() // jobs)
-    todo, tries = deque(trials), Counter[str]()
-    made: dict[str, Record | None] = {}
+    tries = Tries(plan, trials, rerun, bar)
     pool: dict[Connection, _Worker] = {}
     try:
-        while len(made) < len(trials):
-            for _ in range(min(jobs - len(pool), len(todo))):
+        while tries.open:
+            for _ in range(min(jobs - len(pool), len(tries.todo))):
                 worker = _Worker(plan, threads)
                 pool[worker.pipe] = worker
             for worker in pool.values():
-                if worker.trial is None and todo:
-                    trial = todo.popleft()
-                    if rerun and not tries[str(trial)]:
-                        plan.forget(trial)
-                    tries[str(trial)] += 1
-                    worker.begin(trial)
+                if worker.trial is None and tries.todo:
+                    worker.begin(tries.begin())
             for worker in [pool[pipe] for pipe in wait(list(pool))]:  # type: ignore[index]
                 kind, said = worker.hear()
                 at = worker.trial
@@ -50,15 +44,12 @@ def run(plan: "Plan", trials: "list[Trial]", jobs: int, rerun: bool, bar: tqdm) 
                     raise said
                 if kind == "lost":
                     del pool[worker.pipe]
-                    if at is not None and tries[str(at)] < TRIES:
-                        bar.write(f"{at}: its process {worker.end}; once more, from its last checkpoint")
-                        todo.appendleft(at)
-                    elif at is not None:
-                        made[str(at)] = _failed(plan, at, worker.end, bar)
-                        bar.update()
+                    if at is not None:
+                        tries.lost(at, worker.end)
                 elif kind == "done":
-                    made[str(at)], worker.trial = said, None
-                    bar.update()
+                    assert at is not None
+                    tries.done(at, said)
+                    worker.trial = None
                 else:
                     getattr(bar, kind)(said)
     finally:
@@ -66,7 +57,7 @@ def run(plan: "Plan", trials: "list[Trial]", jobs: int, rerun: bool, bar: tqdm) 
             worker.process.terminate()
         for worker in pool.values():
             worker.process.join()
-    return made
+    return tries.made
 
 
 class _Worker:
@@ -101,15 +92,6 @@ class _Worker:
     def end(self) -> str:
         code = self.process.exitcode or 0
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-
-
-def _failed(plan: "Plan", trial: "Trial", end: str, bar: tqdm) -> "Record":
-    said = (f"its process {end}, in each of {TRIES} tries. If memory ran out: fewer --jobs, or a smaller batch_size in its "
-            "budget. The next run goes on from its last checkpoint")
-    made = plan.begun(trial) | {"status": "failed", "traceback": said}
-    bar.write(f"failed {trial}: {said}")
-    plan.write(trial, made, {})
-    return made
 
 
 # -- in the worker ------------------------------------------------------------------------------------------------------

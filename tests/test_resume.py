@@ -14,7 +14,7 @@ import torch
 from support import fit, perturbed, small, weights, without_time
 
 import zoo
-from zoo.store import write_atomically
+from zoo.store import read_tensors, write_atomically
 
 ROOT = Path(__file__).parents[1]
 
@@ -99,6 +99,31 @@ def test_a_run_killed_in_the_middle_resumes_bit_for_bit(tmp_path):
     whole, expected = fit(**recipe, out=tmp_path / "whole")
     assert torch.equal(weights(resumed), weights(whole))
     assert without_time([r for r in got.history if r["step"] % 50 == 0])[-10:] == without_time(expected.history)[-10:]
+
+
+KILLED_WHILE_WRITING = """
+import os, signal
+fsync, seen = os.fsync, []
+def killed(handle):
+    if "checkpoint" in os.readlink(f"/proc/self/fd/{handle}"):
+        seen.append(handle)
+        if len(seen) == 3:
+            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+    fsync(handle)
+os.fsync = killed
+"""
+
+
+def test_a_run_killed_while_it_writes_a_checkpoint_resumes_from_the_one_before(tmp_path):
+    code = KILLED_WHILE_WRITING + LONG_RUN.format(root=str(ROOT), steps=50, out=str(tmp_path / "killed"))
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == -signal.SIGKILL
+    _, header = read_tensors(tmp_path / "killed" / "checkpoint.safetensors", "vae-zoo.checkpoint/1")
+    assert header["result"]["steps"] == 10                  # the third was to be that of step 15
+    resumed, _ = fit(out=tmp_path / "killed", resume=True, steps=50, evaluate_every=50)
+    assert torch.equal(weights(resumed), weights(fit(steps=50, evaluate_every=50)[0]))
 
 
 # -- the disk -----------------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ class Metric:
 
 
 Measure = Callable[[Context], Measured | dict[str, Measured]]
+Entries = dict[str, dict[str, float | str | int | None]]    # label -> what a record says of it
 METRICS: Registry[Metric] = Registry("metric")
 
 
@@ -99,26 +100,40 @@ def metric(name: str, *, unit: str, better: str, group: str, needs: Iterable[str
     return enter
 
 
-def measure(context: Context) -> tuple[dict[str, dict[str, float | str | int | None]], dict[str, Tensor]]:
+def measure(context: Context) -> tuple[Entries, dict[str, Tensor]]:
     """The metrics of the trial's suite that apply to it, as a record holds them; and the values of single examples, by label.
+    Each is kept in `context.kept`, and taken from there.
 
-    Raises: FloatingPointError for NaN or Inf.
+    Raises: FloatingPointError for NaN or Inf; OSError where what is kept cannot be written.
     """
-    found: dict[str, dict[str, float | str | int | None]] = {}
+    found: Entries = {}
     items: dict[str, Tensor] = {}
-    for name in dict.fromkeys(name for pattern in context.evaluation.metrics for name in METRICS.names(pattern)):
-        m = METRICS.get(name)
-        if not m.applies(context):
-            continue
-        measured = m.measure(context)
-        several = measured if isinstance(measured, dict) else {m.label.format(**vars(context.evaluation)): measured}
-        for label, one in several.items():
-            if not math.isfinite(one.value):
-                raise FloatingPointError(f"{label} is {one.value}")
-            numbers = {k: v for k, v in vars(one).items() if k != "items"}
-            found[label] = {"unit": m.unit, "better": m.better, "group": m.group, "version": m.version, **numbers}
-            if one.items is not None:
-                items[label] = one.items
+    names = list(dict.fromkeys(name for pattern in context.evaluation.metrics for name in METRICS.names(pattern)))
+    for i, name in enumerate(names, 1):
+        m, key = METRICS.get(name), f"metric {name}"
+        if key not in context.kept:
+            context.begin(f"{name} {i}/{len(names)}")
+            if m.applies(context):
+                context.kept.put(key, *_entries(m, context))
+        if key in context.kept:
+            entries, its = context.kept.get(key)
+            found |= entries
+            items |= its
+    return found, items
+
+
+def _entries(m: Metric, context: Context) -> tuple[Entries, dict[str, Tensor]]:
+    found: Entries = {}
+    items: dict[str, Tensor] = {}
+    measured = m.measure(context)
+    several = measured if isinstance(measured, dict) else {m.label.format(**vars(context.evaluation)): measured}
+    for label, one in several.items():
+        if not math.isfinite(one.value):
+            raise FloatingPointError(f"{label} is {one.value}")
+        numbers = {k: v for k, v in vars(one).items() if k != "items"}
+        found[label] = {"unit": m.unit, "better": m.better, "group": m.group, "version": m.version, **numbers}
+        if one.items is not None:
+            items[label] = one.items
     return found, items
 
 

@@ -1,8 +1,13 @@
 """-log p(x) by annealed importance sampling, and how far that can be off."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
+
+import zoo
+from zoo.noise import Noise
 
 from .. import ais
 from ..context import AIS, Context, mean_and_error
@@ -26,25 +31,27 @@ def nll_ais(context: Context) -> dict[str, Measured]:
     Source: Neal 2001; Wu et al. 2017; Grosse et al. 2015 (bidirectional Monte Carlo). See `benchmarks.ais`.
     """
     temperatures = ais.schedule(context.evaluation.ais_steps)
-    below, gaps = [], []
     split = context.test.head(context.evaluation.ais_examples)
-    for batch, noise in context.blocks(split, TOGETHER, AIS):
+
+    def bounds_and_gap(batch: zoo.Batch, noise: Noise, i: int) -> Sequence[Tensor]:
         assert batch.x is not None
         n = len(batch.x)
         with torch.no_grad(), gradients_of(context.data.spec):
             real, given = context.model.joint(batch), context.model.joint(batch.given)
             assert real is not None and given is not None
-            below.append(_bounds(ais.lower(real, CHAINS, n, temperatures, noise)[0]))
+            below = _bounds(ais.lower(real, CHAINS, n, temperatures, noise)[0])
             z = given.prior.sample(n, noise)
             own = replace(given, batch=replace(batch.given, x=given.likelihood(z[None]).draw(noise)[0]).visible)
             log_w, sizes = ais.lower(own, CHAINS, n, temperatures, noise)
             log_v = ais.upper(own, z, CHAINS, temperatures, sizes, noise)
-            gaps.append(-_bounds(log_v).log_p[0] - _bounds(log_w).log_p[0])
-    bounds, gap = Bounds.of(below), torch.cat(gaps)
+            return *below.tensors, -_bounds(log_v).log_p[0] - _bounds(log_w).log_p[0]
+
+    *found, gap = context.joined("ais", split, TOGETHER, AIS, bounds_and_gap)
+    bounds = Bounds([CHAINS], *found)
     nll = -bounds.log_p[0]
     return {"nll_ais": Measured(*mean_and_error(nll), len(nll), mc=bounds.mc(0), items=nll),
             "nll_ais_gap": Measured(*mean_and_error(gap), len(gap))}
 
 
-def _bounds(log_w: torch.Tensor) -> Bounds:
+def _bounds(log_w: Tensor) -> Bounds:
     return stream([log_w], [len(log_w)])

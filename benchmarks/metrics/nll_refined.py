@@ -1,8 +1,13 @@
 """-log p(x) from importance samples of a q that was refined for each example."""
 
+from collections.abc import Sequence
 from itertools import count
 
 import torch
+from torch import Tensor
+
+import zoo
+from zoo.noise import Noise
 
 from ..context import REFINED, Context, mean_and_error
 from ..importance import UNIT, Bounds, stream
@@ -24,15 +29,16 @@ def nll_refined(context: Context) -> Measured:
     far `nll_iwae` is above it as the encoder's failing. `stderr` is over examples, `mc` over the final samples.
     Source: Burda et al. 2016, eq. 8, on the locally optimised posteriors of Cremer et al. 2018.
     """
-    k, found = context.evaluation.refined_k, []
-    split = context.test.head(context.evaluation.refined_examples)
-    for i, (batch, noise) in enumerate(context.blocks(split, TOGETHER, REFINED)):
+    k, split = context.evaluation.refined_k, context.test.head(context.evaluation.refined_examples)
+
+    def bound(batch: zoo.Batch, noise: Noise, i: int) -> Sequence[Tensor]:
         with torch.no_grad(), gradients_of(context.data.spec):
             joint = context.model.joint(batch)
             assert joint is not None
             q = refine(joint, context.model(batch, START, noise).z, noise)
-        found.append(stream((log_weights(joint, q, UNIT, context.noise(REFINED, unit, i)) for unit in count()), [k]))
-    bounds = Bounds.of(found)
+        return stream((log_weights(joint, q, UNIT, context.noise(REFINED, unit, i)) for unit in count()), [k]).tensors
+
+    bounds = Bounds([k], *context.joined("refined", split, TOGETHER, REFINED, bound))
     nll = -bounds.log_p[0]
     value, stderr = mean_and_error(nll)
     return Measured(value, stderr, len(nll), mc=bounds.mc(0), items=nll)

@@ -7,13 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 from ppca import GAP, PPCA, drawn
+from support import NAMES, examples, kinds, perturbed, small, take
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import zoo
 from benchmarks import context as context_module
-from benchmarks.importance import UNIT, Bounds, LogMeanExp, ladder, stream
+from benchmarks.importance import UNIT, Bounds, LogMeanExp, Together, ladder, log_weights, stream
 from benchmarks.metrics import METRICS, measure
+from zoo.noise import Generated
 
 KS = [1, 10, 50, 100, 500]
 
@@ -45,7 +47,7 @@ def test_cutting_the_stream_changes_no_bound(pieces):
             torch.testing.assert_close(found.variance[i], (even - odd).square() / 4)
     assert found.mc(0) is None and found.mc(1) == pytest.approx(float(found.variance[1].sum().sqrt()) / 4)
     torch.testing.assert_close(found.ess, (2 * log_w[:500].logsumexp(0) - (2 * log_w[:500]).logsumexp(0)).exp())
-    both = Bounds.of([found, found])
+    both = Bounds(KS, *(torch.cat([t, t], -1) for t in found.tensors))
     assert both.log_p.shape == (5, 8) and both.mc(4) == pytest.approx(found.mc(4) / math.sqrt(2))
 
 
@@ -79,13 +81,41 @@ def test_the_best_diagonal_posterior_misses_log_p_by_known_gaps(context):
     assert tightening[0].mean() > 3 * tightening[0].std() / math.sqrt(600) and (tightening.mean(1) > 0).all()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_samples_are_those_of_passes_of_a_unit_each(name):
+    """However many units are decoded at once; the encoder is run once, but where it is part of the rollout."""
+    model, kind, encoded = perturbed(small(name, kinds(name)[0])).eval(), kinds(name)[0], []
+    batch = take(examples(kind), slice(3, 4))
+    expected = torch.cat([model(batch, UNIT, Generated(5, unit)).log_w for unit in range(4)]).detach()
+    joint = model.joint(batch)
+    if joint is not None:
+        posterior = model.posterior
+        model.posterior = lambda given: encoded.append(len(given.x)) or posterior(given)
+    for rows, pieces in ((1, 4), (3 * UNIT + 7, 2), (1000, 1)):
+        encoded.clear()
+        found = list(log_weights(model, batch, lambda unit: Generated(5, unit), 3 * UNIT + 1, rows))
+        assert len(found) == pieces and encoded.count(1) == (0 if joint is None else 1)
+        torch.testing.assert_close(torch.cat(found), expected, atol=2e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape, axis", [((100, 1, 3), 0), ((1, 100, 1, 3), 1), ((100, 100, 3), 1), ((100, 1, 100), 0)])
+def test_units_together_lie_on_the_axis_of_samples(shape, axis):
+    its = tuple(UNIT if i == axis else n for i, n in enumerate(shape))
+    together = Together([Generated(0, 1), Generated(0, 2)], UNIT)
+    for draw in (lambda noise, s: noise.latent(s)[0], lambda noise, s: noise.uniform(s), lambda noise, s: noise.integers(9, s)):
+        alone = [Generated(0, 1), Generated(0, 2)]
+        for noise in alone:
+            noise.site = together.parts[0].site
+        assert torch.equal(draw(together, shape), torch.cat([draw(noise, its) for noise in alone], axis))
+
+
 def test_neither_k_nor_the_number_of_examples_nor_memory_moves_a_sample(context, digits, monkeypatch):
     model = zoo.create("vae", digits.spec, latent_dim=2, hidden=8, seed=0)
     full = context(model, digits, iwae_k=120, iwae_examples=5).importance
     assert full.ks == [1, 10, 50, 100, 120] and full.ess.max() < 119
     fewer = context(model, digits, iwae_k=10, iwae_examples=3).importance
     torch.testing.assert_close(fewer.log_p, full.log_p[:2, :3], atol=1e-9, rtol=0)
-    monkeypatch.setattr(context_module, "NUMBERS", 1)
+    monkeypatch.setattr(context_module, "PIECE", 1)
     little = context(model, digits, iwae_k=120, iwae_examples=5).importance
     torch.testing.assert_close(little.log_p, full.log_p, atol=1e-9, rtol=0)
     c = context(model, digits, iwae_k=120, iwae_examples=5)
@@ -128,7 +158,8 @@ class Live(TorchDispatchMode):
         self.now -= size
 
 
-def test_memory_does_not_grow_with_k(context, digits):
+def test_memory_does_not_grow_with_k(context, digits, monkeypatch):
+    monkeypatch.setattr(context_module, "PIECE", 128 * 2 * UNIT)
     model = zoo.create("vae", digits.spec, latent_dim=2, hidden=8, seed=0)
 
     def peak(k, n):
@@ -138,9 +169,9 @@ def test_memory_does_not_grow_with_k(context, digits):
             assert len(c.importance.ess) == n
         return live.peak
 
-    few = peak(100, 4)
+    few = peak(200, 4)
     assert few > 64 * 4 * UNIT                                                 # the meter sees the decoder's output
-    assert peak(2000, 4) < few + 1000 and peak(100, 40) < few + 40 * 200
+    assert peak(2000, 4) < few + 1000 and peak(200, 40) < few + 40 * 200
 
 
 @pytest.mark.parametrize("name", ["nll_iwae", "ess"])
