@@ -10,29 +10,28 @@ import json
 import shutil
 import time
 import traceback
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 import zoo
-from zoo.store import write_atomically
 from zoo.training import choose_device
 
-from . import baselines, on_ray, pictures, record, timing, workers
+from . import baselines, on_ray, pictures, record, workers
 from .context import Context
 from .kept import Kept, code
 from .metrics import measure
 from .protocol import Trial
 from .record import Record
 from .suite import Suite
+from .trained import Told, Trainer, fitted, out_of_memory
 
-CURVE_ROWS = 200
 ENGINES = ("local", "ray")
 UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
@@ -74,7 +73,7 @@ def run(suite: Suite, *, device: str = "auto", data_root: str | None = None, out
         elif jobs is not None and jobs > 1:
             made |= workers.run(plan, wanted, jobs, rerun, bar)
         else:
-            runner = Runner(plan, bar)
+            runner = Runner(plan, bar, wanted)
             for trial in wanted:
                 if rerun:
                     plan.forget(trial)
@@ -140,21 +139,12 @@ class Plan:
         shutil.rmtree(self.place(trial), ignore_errors=True)
 
 
-Trained = tuple[zoo.Contract, Record, list[dict[str, float]]]           # a model, what its training took, its curve
-
-
-class Told(Protocol):
-    """Who is told how it goes: a progress bar, or the line to one."""
-
-    def set_postfix_str(self, s: str) -> None: ...
-    def write(self, s: str) -> None: ...
-
-
 class Runner:
     """Runs one trial after the other; keeps the last data set."""
 
-    def __init__(self, plan: Plan, bar: Told) -> None:
-        self.plan, self.bar = plan, bar
+    def __init__(self, plan: Plan, bar: Told, wanted: Sequence[Trial] = ()) -> None:
+        """`wanted`: what this runner alone will run, so that seeds may be trained at once."""
+        self.plan, self.bar, self.trainer = plan, bar, Trainer(plan, bar, wanted)
         self.load_dataset = lru_cache(maxsize=1)(lambda name: zoo.load_dataset(name, plan.data_root))
 
     def trial(self, trial: Trial) -> Record | None:
@@ -173,10 +163,10 @@ class Runner:
                 return None
             made["data_sha256"] = data.sha256
             if trial.role == "baseline":
-                model, made["training"], made["curve"] = _fitted(trial, data)
+                model, made["training"], made["curve"] = fitted(trial, data)
             else:
                 asked = trial.budget.batch_size
-                trial, (model, made["training"], made["curve"]) = self._trained_within_memory(trial, data)
+                trial, (model, made["training"], made["curve"]) = self.trainer.within_memory(trial, data)
                 kept = Kept(plan.place(trial) / "measured.safetensors", _decisive(trial, made))
                 if (used := trial.budget.batch_size) != asked:
                     made |= {**record.protocol(trial), "auto_batch": {"asked": asked, "used": used}}
@@ -203,58 +193,11 @@ class Runner:
             kept.forget()
         return made
 
-    def _trained_within_memory(self, trial: Trial, data: zoo.Dataset) -> tuple[Trial, Trained]:
-        """-> the trial as it was trained: with --auto-batch at the first of its batch size, half, a quarter .. that fits into
-        memory."""
-        while True:
-            try:
-                return trial, self._trained(trial, data)
-            except Exception as error:
-                size = trial.budget.batch_size
-                if not (self.plan.auto_batch and size > 1 and _out_of_memory(error)):
-                    raise
-            self.plan.forget(trial)                         # here the error is gone, and with it the tensors that it held
-            trial = replace(trial, budget=replace(trial.budget, batch_size=size // 2))
-            self.bar.write(f"{trial}: out of memory at a batch size of {size}; once more, at {size // 2}")
-
-    def _trained(self, trial: Trial, data: zoo.Dataset) -> Trained:
-        """As they were kept, or made now, or resumed."""
-        place = self.plan.place(trial)
-        done = place / "trained.json"
-        if done.is_file():
-            kept = json.loads(done.read_text())
-            return zoo.load(place / "model.safetensors", device=self.plan.device), kept["training"], kept["curve"]
-
-        def on_log(row: dict[str, float]) -> None:
-            self.bar.set_postfix_str(f"{trial}, step {row['step']:.0f}/{trial.budget.steps}, elbo {row['elbo']:.1f}")
-
-        model = zoo.create(trial.variant, data.spec, seed=trial.seed, **trial.settings)
-        cost = _Cost(self.plan.device)
-        result = zoo.fit(model, data, **asdict(trial.budget), seed=trial.seed, device=self.plan.device, out=place, resume=True,
-                         on_log=on_log, checkpoint_every=max(100, trial.budget.steps // 10), progress=False, tensorboard=False)
-        training = cost.record(result.seconds)
-        curve = _thinned(result.history)
-        write_atomically(done, json.dumps({"training": training, "curve": curve}, indent=1).encode())
-        (place / "checkpoint.safetensors").unlink()
-        return model, training, curve
-
 
 def _decisive(trial: Trial, made: Record) -> Record:
     """What the numbers of an evaluation depend on; `training` is told apart from another one by its seconds."""
     return {"evaluation": asdict(trial.evaluation), "data": made["data_sha256"], "training": made["training"],
             "device": made["env"]["device"], "torch": made["env"]["torch"], "code": code()}
-
-
-class _Cost:
-    """What training takes, from now on."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.environment = device, record.environment(device)
-        timing.forget_peak(device)
-
-    def record(self, seconds: float) -> Record:
-        self.environment["load_after"] = record.load()
-        return {"seconds": round(seconds, 2), "peak_bytes": timing.peak_bytes(self.device), "env": self.environment}
 
 
 def _unwritten(error: Exception, out: Path) -> bool:
@@ -265,13 +208,9 @@ def _unwritten(error: Exception, out: Path) -> bool:
     return error.errno in UNWRITABLE or (there and not isinstance(error, FileNotFoundError))
 
 
-def _out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
 def _advice(error: Exception, trial: Trial, trained: bool, auto_batch: bool) -> str:
     """A last line for the traceback where memory ran out: what to write into the suite."""
-    if not _out_of_memory(error):
+    if not out_of_memory(error):
         return ""
     if trained:
         return ("out of memory in evaluation: lower what [evaluation] asks for (iwae_k, refined_k, samples, batch_sizes); the "
@@ -281,16 +220,3 @@ def _advice(error: Exception, trial: Trial, trained: bool, auto_batch: bool) -> 
     where, size = f'[datasets."{trial.dataset}".variant.{trial.variant}]', trial.budget.batch_size
     return (f"out of memory in training: lower batch_size, {size} now: {where} budget = {{ batch_size = ... }}; or run with "
             "--auto-batch\n")
-
-
-def _fitted(trial: Trial, data: zoo.Dataset) -> Trained:
-    """As `Runner._trained`, of a baseline: fitted anew at every measurement, since that takes seconds."""
-    cost, began = _Cost(torch.device("cpu")), time.perf_counter()
-    model = baselines.fit(trial.variant, data, trial.seed, **trial.settings)
-    return model, cost.record(time.perf_counter() - began), []
-
-
-def _thinned(history: list[dict[str, float]]) -> list[dict[str, float]]:
-    """At most CURVE_ROWS rows, evenly spread, the last among them; six digits are enough to plot."""
-    every = max(1, -(-len(history) // CURVE_ROWS))
-    return [{k: float(f"{v:.6g}") for k, v in row.items()} for row in history[::-1][::every][::-1]]

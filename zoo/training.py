@@ -51,21 +51,23 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
 
 
 def fit_many(name: str, data: Dataset, *, seeds: Sequence[int], settings: dict[str, Any] | None = None,
-             device: torch.device | str = "auto", engine: str = "auto", out: str | Path | None = None,
-             checkpoint_every: int = 1000, resume: bool = False, progress: bool = True, tensorboard: bool = True,
+             device: torch.device | str = "auto", engine: str = "auto",
+             out: str | Path | Sequence[str | Path] | None = None, checkpoint_every: int = 1000, resume: bool = False,
+             progress: bool = True, tensorboard: bool = True,
              **recipe: Any) -> list[tuple[Contract, Result]]:
     """Train a variant from several seeds at once, as one batched program; what `fit` gives for each, to rounding.
 
     For a GPU, which one small model leaves idle; on a CPU seeds one after the other take the same time. Each seed has its own
-    initial weights, data order and noise, is clipped, evaluated and stopped by itself, and writes to out/<seed>. `settings` are
-    the variant's; `recipe` and the rest as in `fit`.
+    initial weights, data order and noise, is clipped, evaluated and stopped by itself, and writes to out/<seed>, or its own of
+    several folders. `settings` are the variant's; `recipe` and the rest as in `fit`.
 
     Raises: as `fit`; TypeError for a recipe's setting that there is not; ValueError for no seeds, or the same one twice.
     """
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds are {list(seeds)}; give at least one, and each once")
-    runs = [(create(name, data.spec, seed=seed, **(settings or {})), seed, None if out is None else Path(out) / str(seed))
-            for seed in seeds]
+    outs = [None if out is None else Path(out) / str(seed) for seed in seeds] if isinstance(out, str | Path | None) else out
+    runs = [(create(name, data.spec, seed=seed, **(settings or {})), seed, None if place is None else Path(place))
+            for seed, place in zip(seeds, outs, strict=True)]
     results = _train(runs, data, plan(len(data.train), **recipe), engine, device, checkpoint_every, resume, None, progress,
                      tensorboard)
     return [(model, result) for (model, _, _), result in zip(runs, results, strict=True)]

@@ -12,7 +12,7 @@ import pytest
 
 import zoo
 import zoo.run
-from benchmarks import harness, record, suite
+from benchmarks import harness, record, suite, trained
 from benchmarks.cli import main
 
 KEYS = {"schema", "suite", "dataset", "variant", "role", "seed", "settings", "budget", "evaluation", "status", "traceback",
@@ -166,9 +166,39 @@ def test_names_make_safe_paths(plan):
     assert found == ["results/test/mnist-dynamic/vae/0-cuda.json", "results/test/polyphonic-jsb/vrae/0-cuda.json"]
 
 
+@pytest.fixture
+def seeds(tiny, monkeypatch):
+    """Records of three seeds of the one variant, trained one after the other or, as on a GPU, at once."""
+    path, out = tiny
+    path.write_text(path.read_text().replace("seeds = [0]", "seeds = [0, 1, 2]").replace(', "ae"', ""))
+
+    def made(where, at_once):
+        monkeypatch.setattr(trained, "AT_ONCE", {"cpu"} if at_once else set())
+        return harness.run(suite.load(str(path)), out=out / where, device="cpu", progress=False)
+    return made
+
+
+def test_seeds_that_are_trained_at_once_are_those_trained_apart(seeds):
+    together, apart = seeds("together", True), seeds("apart", False)
+    for one, other in zip(together, apart, strict=True):
+        assert one["status"] == "ok" and one["seed"] == other["seed"] and one["training"].pop("seeds_at_once") == 3
+        assert set(one["training"]) == set(other["training"]) and other["training"]["engine"] == "eager"
+        assert one["metrics"]["elbo"]["value"] == pytest.approx(other["metrics"]["elbo"]["value"], abs=1e-3)
+        for a, b in zip(one["curve"], other["curve"], strict=True):
+            assert a == pytest.approx({**b, "seconds": a["seconds"]}, rel=1e-4)
+
+
+def test_seeds_that_cannot_be_trained_at_once_are_trained_apart(seeds, monkeypatch):
+    def fails(*_, **__):
+        raise zoo.run.DivergenceError("seed 1: step 3: loss = nan")
+
+    monkeypatch.setattr(zoo, "fit_many", fails)
+    assert all(r["status"] == "ok" and "seeds_at_once" not in r["training"] for r in seeds("together", True))
+
+
 def test_long_curves_are_thinned():
     history = [{"step": float(i), "elbo": i / 7} for i in range(1, 1001)]
-    rows = harness._thinned(history)
+    rows = trained.thinned(history)
     assert len(rows) == 200 and rows[-1]["step"] == 1000 and rows[0]["step"] == 5
-    assert harness._thinned(history[:3]) == [{k: float(f"{v:.6g}") for k, v in row.items()} for row in history[:3]]
-    assert harness._thinned([]) == []
+    assert trained.thinned(history[:3]) == [{k: float(f"{v:.6g}") for k, v in row.items()} for row in history[:3]]
+    assert trained.thinned([]) == []
