@@ -186,6 +186,17 @@ def test_an_engine_that_fails_gives_way_to_eager_and_says_so(monkeypatch):
     assert torch.equal(weights(model), weights(expected)) and result.engine == other.engine == "eager"
 
 
+def test_running_statistics_are_left_to_eager():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.BatchNorm1d(8))
+    data = dataset("binary")
+    model = zoo.create("vae", data.spec, latent_dim=4, hidden=16, encoder=net)
+    with pytest.warns(UserWarning, match="'compile' failed .*has BatchNorm, whose running statistics.*goes on with 'eager'"):
+        _, result = fit(model, data, steps=3, engine="compile")
+    assert result.engine == "eager" and int(net[2].num_batches_tracked) == 3
+    with pytest.raises(ValueError, match="has BatchNorm.*use GroupNorm or LayerNorm"):
+        Program([Run(model, data, RECIPE, seed, None) for seed in (0, 1)])
+
+
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"engine": "jit"}, "engine is 'jit'; it must be one of auto, eager"), ({"engine": "cudagraph"}, "'cudagraph' needs a GPU"),
     ({"precision": "tf32"}, "'tf32', which cpu has not"),

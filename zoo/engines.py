@@ -68,12 +68,17 @@ class Engine:
         """From the next step on."""
         if self.program is not None:
             self.program.release()
-        alone = name == "eager" and len(self.runs) == 1
-        self.program = None if alone else Program(self.runs, *HOW[name])
-        self._call: Callable[[], None] = self.runs[0].step if self.program is None else self.program.step
-        self.calls = 0
+        self.program, self.calls = None, 0
         for run in self.runs:
             run.result.engine = name
+
+    def _call(self) -> None:
+        name = self.runs[0].result.engine
+        if name == "eager" and len(self.runs) == 1:
+            self.runs[0].step()
+            return
+        self.program = self.program or Program(self.runs, *HOW[name])
+        self.program.step()
 
     def _step(self) -> None:
         self.calls += 1

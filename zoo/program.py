@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from torch.func import functional_call, vjp, vmap
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from .data import Split
 from .noise import Asked, Given, Noise, Philox, ahead, fold, keyed
@@ -46,10 +47,14 @@ class Program:
     """The next step of one run, or of several in step with one another. `compiled`, `captured`: how it is executed.
 
     While it stands the runs' own `step` must not be called; `release` gives them back.
+    Raises: ValueError for nets with BatchNorm.
     """
 
     def __init__(self, runs: "Sequence[Run]", compiled: bool = False, captured: bool = False) -> None:
         run = runs[0]
+        if any(isinstance(m, _BatchNorm) and m.track_running_stats for m in run.model.modules()):
+            raise ValueError(f"{run.model.name} has BatchNorm, whose running statistics a program cannot update: use GroupNorm "
+                             "or LayerNorm, track_running_stats=False, or one seed with engine 'eager'")
         self.runs, self.many, self.recipe, self.device = runs, len(runs) > 1, run.recipe, run.device
         self.split, self.losses = run.train, run.losses
         self.columns = [name for name in run.train.columns() if name != "factors"]
