@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .data import Split
 from .noise import Asked, Given, Noise, Philox, ahead, fold, keyed
 from .recipe import LOG_ROWS
 from .variant import Batch
@@ -150,10 +149,8 @@ class Program:
                    ) -> tuple[list[Tensor], list[Tensor], Tensor, Tensors]:
         """One model's: of the objective for ours, of the critic's loss for theirs, taken apart."""
         n = len(self.columns)
-        columns: dict[str, Any] = dict(zip(self.columns, inputs[:n], strict=True))
-        rows = Split(**columns, binarise=self.split.binarise, levels=self.split.levels, flip=self.split.flip)
         noise: Noise = Given(inputs[n:]) if self.ahead else Philox(inputs[n], fused=not self.many)
-        batch = rows.batch(noise=noise)
+        batch = self.split.prepared(**dict(zip(self.columns, inputs[:n], strict=True)), noise=noise)
 
         values, pull, (seen, updated) = vjp(                # type: ignore[misc]  # stubs know no aux
             lambda ours, theirs: self._losses(ours, theirs, buffers, batch, noise, step), ours, theirs, has_aux=True)

@@ -72,12 +72,16 @@ class Split:
         Reads nothing on the host, unless x lies on disk. `noise` serves mirroring and binarisation only; without it torch's
         default generator does.
         """
-        x = self.x[index]
+        label, observed, lengths = (None if c is None else c[index] for c in (self.label, self.observed, self.lengths))
+        return self.prepared(self.x[index], label, observed, lengths, noise)
+
+    def prepared(self, x: Tensor, label: Tensor | None = None, observed: Tensor | None = None, lengths: Tensor | None = None,
+                 noise: Noise | None = None) -> Batch:
+        """`batch`, of rows as they are stored."""
         if x.dtype == torch.uint8:
             x = x.to(torch.float32) / (self.levels - 1)
         elif x.dtype == torch.bool:
             x = x.to(torch.float32)
-        label, observed, lengths = (None if c is None else c[index] for c in (self.label, self.observed, self.lengths))
         noise = Default(x.device) if noise is None else noise
         if self.flip:
             mirrored = noise.uniform((len(x), 1, 1, 1)) < 0.5
