@@ -7,6 +7,8 @@ its model and of the zoo's are compared for the same noise; after, the losses of
 
 Importance-weighted bounds are timed in the same way, by its estimator and by what `nll_iwae` computes, on the same weights; for
 the same noise they must be equal.
+
+What a lower precision costs is seen by `zoo.fit` from several seeds: the ELBO of the test images after a few epochs.
 """
 
 import copy
@@ -32,7 +34,7 @@ from .environment import environment
 from .products import operations, products_rate
 from .protocol import Budget, Evaluation
 from .timing import Turns, in_turns, synchronise
-from .train_step import train_step
+from .train_step import NEVER, train_step
 
 BATCH = 128
 LR = 1e-3
@@ -40,6 +42,7 @@ BLOCK = 0.5                                                 # seconds of a block
 TRAINING, BOUNDS = 30.0, 12.0                               # seconds of all blocks
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16}
 BOUND_SIZES = {"mlp": (50, 1000), "conv": (2, 100)}         # images and K; a convolutional decoder is 300 times dearer
+LEARNING = {"mlp": (3, (0, 1, 2))}                          # epochs, and seeds, of what each precision learns
 ROUNDING = 1e-4                                             # relative
 THEIRS, LOOP = "theirs", "loop"
 
@@ -64,6 +67,9 @@ def run(peer: str, dataset: str | None = None, data_root: str | None = None, eng
         trained = training(library, model, train, test, engines, part["products"])
         part["networks"][name] = {"parameters": sum(p.numel() for p in model.parameters()), "same": same, **trained,
                                   "bound": bounds(library, model, test, *BOUND_SIZES[name])}
+        if name in LEARNING:
+            epochs, seeds = LEARNING[name]
+            part["networks"][name]["learnt"] = {"epochs": epochs, **learnt(library, name, train, test, epochs, seeds, place)}
         throughput.keep(part, out, "against", peer)
         print(f"{peer} {name}: {time.perf_counter() - began:.0f} s", file=sys.stderr)
     return part
@@ -203,6 +209,20 @@ def bounds(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int) 
     rates = {side: dict(zip(("value", "iqr"), turns.timing(side).rate(n * k), strict=True)) for side in log_p}
     return {"images": n, "k": k, "same": same, "mc": context.importance.mc(-1), "times": asdict(turns.ratio(THEIRS, "zoo")),
             **{side: {**rates[side], "busy": turns.busy, "log_p": log_p[side]} for side in log_p}}
+
+
+def learnt(library: ModuleType, name: str, train: Tensor, test: Tensor, epochs: int, seeds: Sequence[int],
+           device: torch.device) -> Record:
+    """By precision, the ELBO of the test images, evaluated in float32, after so many epochs from each seed; nats."""
+    spec, held_out = zoo.DataSpec(library.SHAPE, "unit"), zoo.Split(test)
+    data = zoo.Dataset("images", spec, zoo.Split(train), held_out, held_out, note="")
+
+    def elbo(precision: str, seed: int) -> float:
+        model = library.SameNetworks.of(library.build(name, seed))
+        result = zoo.fit(model, data, epochs=epochs, batch_size=BATCH, lr=LR, seed=seed, device=device, precision=precision,
+                         engine="eager", evaluate_every=NEVER, progress=False, tensorboard=False)
+        return result.history[-1]["valid_elbo"]
+    return {precision: [elbo(precision, seed) for seed in seeds] for precision in DTYPES}
 
 
 def _times(turns: Turns, side: str, others: Sequence[str]) -> dict[str, Record]:

@@ -52,6 +52,7 @@ def against(peer: str, part: Record) -> str:
     products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in part["products"].items())
     sizes = "; ".join(f"{name}: {of['parameters']:,} parameters, {of['flops'] / 1e9:.3g} GFLOP a step, blocks of "
                       f"{of['batches'] * part['batch']:,} images" for name, of in part["networks"].items())
+    learnt = "".join(_learnt(name, of["learnt"]) for name, of in part["networks"].items() if "learnt" in of)
     return f"""\
 ### The same networks in {peer} {part['version']}
 {_said(part['env'])}. Data: {part['data']}. {peer}'s own networks from the same initial weights, batches of {part['batch']},
@@ -67,7 +68,16 @@ the machine does in matrix products, {products}. *loss*: after all blocks, on th
 Importance-weighted bounds on log p(x) of the same weights, K samples an image, in images x samples a second: its `get_nll`
 (gradients turned off for it) and what `nll_iwae` computes.
 
-{aligned([BOUNDS, *bounds])}"""
+{aligned([BOUNDS, *bounds])}{learnt}"""
+
+
+def _learnt(name: str, of: Record) -> str:
+    """What each precision comes to."""
+    elbos = [(precision, *(f"{elbo:.2f}" for elbo in values), f"{sum(values) / len(values):.2f}")
+             for precision, values in of.items() if precision != "epochs"]
+    head = ("precision", *(f"seed {i}" for i in range(len(elbos[0]) - 2)), "mean")
+    return f"\n\nELBO of the test images, nats, after {of['epochs']} epochs of `zoo.fit` with the {name} networks.\n\n" \
+           f"{aligned([head, *elbos])}"
 
 
 def _said(env: Record) -> str:
