@@ -52,6 +52,7 @@ def against(peer: str, part: Record) -> str:
     products = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {name}" for name, rate in part["products"].items())
     sizes = "; ".join(f"{name}: {of['parameters']:,} parameters, {of['flops'] / 1e9:.3g} GFLOP a step, blocks of "
                       f"{of['batches'] * part['batch']:,} images" for name, of in part["networks"].items())
+    refined = "".join(_refined(name, of["refined"]) for name, of in part["networks"].items() if "refined" in of)
     learnt = "".join(_learnt(name, of["learnt"]) for name, of in part["networks"].items() if "learnt" in of)
     return f"""\
 ### The same networks in {peer} {part['version']}
@@ -68,7 +69,15 @@ the machine does in matrix products, {products}. *loss*: after all blocks, on th
 Importance-weighted bounds on log p(x) of the same weights, K samples an image, in images x samples a second: its `get_nll`
 (gradients turned off for it) and what `nll_iwae` computes.
 
-{aligned([BOUNDS, *bounds])}{learnt}"""
+{aligned([BOUNDS, *bounds])}{refined}{learnt}"""
+
+
+def _refined(name: str, of: Record) -> str:
+    """A bound after refinement against theirs of many samples."""
+    sides = [(who, f"{of[who]['k']:,}", f"{of[who]['median']:.3g}{_star(of[who])}", f"{of[who]['log_p']:.3f}")
+             for who in ("theirs", "zoo")]
+    return f"\n\nThe same of {of['images']} images with the {name} networks: theirs, and `nll_refined`, which fits q to each image " \
+           f"first, {_times(of['times'])} times as fast.\n\n{aligned([('who', 'K', 'seconds', 'log p(x)'), *sides])}"
 
 
 def _learnt(name: str, of: Record) -> str:

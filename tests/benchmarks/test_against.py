@@ -90,6 +90,7 @@ def test_a_record_and_its_tables(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(pythae, "NETWORKS", ("mlp",))
     monkeypatch.setattr(against, "BOUND_SIZES", {"mlp": (2, 100)})
     monkeypatch.setattr(against, "products_rate", lambda device, dtype: 1e11)
+    monkeypatch.setattr(against, "REFINED", {"mlp": (2, 100, 50)})
     monkeypatch.setattr(against, "LEARNING", {"mlp": (0.1, (4, 5))})
     for seconds in ("BLOCK", "TRAINING", "BOUNDS"):
         monkeypatch.setattr(against, seconds, 0.0)
@@ -107,9 +108,12 @@ def test_a_record_and_its_tables(monkeypatch, tmp_path, capsys):
         assert side["loss"] < mlp["same"]["theirs"]          # all have trained
     assert all(list(s["times"]) == ["theirs", "loop"] for s in mlp["sides"][2:])
     assert mlp["bound"]["same"]["theirs"] == pytest.approx(mlp["bound"]["same"]["zoo"], rel=1e-5)
+    refined = mlp["refined"]
+    assert (refined["theirs"]["k"], refined["zoo"]["k"], refined["images"]) == (100, 50, 2)
+    assert refined["zoo"]["log_p"] == pytest.approx(refined["theirs"]["log_p"], abs=2.0)
     learnt = mlp["learnt"]
     assert learnt["epochs"] == 0.1 and len(set(learnt["float32"])) == len(set(learnt["bf16"])) == 2
     assert learnt["float32"] != learnt["bf16"] and learnt["float32"] == pytest.approx(learnt["bf16"], abs=0.5)
     text = (path.parent / "README.md").read_text()
-    assert "| bf16 " in text and "after 0.1 epochs" in text
+    assert "fits q to each image" in text and "| bf16 " in text and "after 0.1 epochs" in text
     assert "### The same networks in pythae 0.1.2" in text and "digits, enlarged" in text
