@@ -8,8 +8,9 @@ its model and of the zoo's are compared for the same noise; after, the losses of
 Importance-weighted bounds are timed in the same way, by its estimator and by what `nll_iwae` computes, on the same weights; for
 the same noise they must be equal.
 
-A bound by `nll_refined`, which fits q to each image first, is timed against theirs of as many samples as are usual: it should say
-more in less time. What a lower precision costs is seen by `zoo.fit` from several seeds: the ELBO of the test images after a few epochs.
+A bound by `nll_refined`, which fits q to each image first, is timed against theirs of as many samples as are usual: it should
+say more in less time. What a lower precision costs is seen by `zoo.fit` from several seeds: the ELBO of the test images after a
+few epochs.
 """
 
 import copy
@@ -32,6 +33,7 @@ from . import throughput
 from .context import Context
 from .device_record import Record
 from .environment import environment
+from .metrics import Measured
 from .metrics.nll_refined import nll_refined
 from .products import operations, products_rate
 from .protocol import Budget, Evaluation
@@ -217,7 +219,7 @@ def bounds(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int) 
 
 
 def refined(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int, refined_k: int) -> Record:
-    """Their bound of the first n images from k samples each, and `nll_refined` from refined_k: seconds, and log p(x) in nats."""
+    """Their bound of the first n images from k samples each, and `nll_refined` from refined_k: seconds, log p(x) in nats."""
     device = next(model.parameters()).device
     x, ours = test[:n].to(device), library.SameNetworks.of(model).eval()
     split = zoo.Split(x)
@@ -225,7 +227,9 @@ def refined(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int,
     evaluation = Evaluation(refined_k=refined_k, refined_examples=n)
 
     def bound() -> float:
-        return -nll_refined(Context(ours, data, Budget(), evaluation, seed=0)).value
+        found = nll_refined(Context(ours, data, Budget(), evaluation, seed=0))
+        assert isinstance(found, Measured)
+        return -found.value
     turns = in_turns({THEIRS: lambda: library.log_p(model, x, k), "zoo": bound}, device, BOUNDS)
     log_p, ks = {THEIRS: library.log_p(model, x, k), "zoo": bound()}, {THEIRS: k, "zoo": refined_k}
     return {"images": n, "times": asdict(turns.ratio(THEIRS, "zoo")),

@@ -76,8 +76,8 @@ def _refined(name: str, of: Record) -> str:
     """A bound after refinement against theirs of many samples."""
     sides = [(who, f"{of[who]['k']:,}", f"{of[who]['median']:.3g}{_star(of[who])}", f"{of[who]['log_p']:.3f}")
              for who in ("theirs", "zoo")]
-    return f"\n\nThe same of {of['images']} images with the {name} networks: theirs, and `nll_refined`, which fits q to each image " \
-           f"first, {_times(of['times'])} times as fast.\n\n{aligned([('who', 'K', 'seconds', 'log p(x)'), *sides])}"
+    return f"\n\nThe same of {of['images']} images with the {name} networks: theirs, and `nll_refined`, which fits q to each " \
+           f"image first, {_times(of['times'])} times as fast.\n\n{aligned([('who', 'K', 'seconds', 'log p(x)'), *sides])}"
 
 
 def _learnt(name: str, of: Record) -> str:
