@@ -21,9 +21,8 @@ def write_checkpoint(run: "Run", path: Path) -> None:
     """Raises: OSError where the disk is full; the checkpoint before stays."""
     tensors = {f"model.{k}": v for k, v in run.model.state_dict().items()}
     tensors |= {f"average.{i}": v for i, v in enumerate(run.average)} | {f"best.{k}": v for k, v in run.best.items()}
-    for name, optimiser in (("optimiser", run.optimiser), ("critic", run.critic)):
-        for i, moments in optimiser.state_dict()["state"].items():
-            tensors |= {f"{name}.{i}.{k}": v for k, v in moments.items()}
+    for name, moments in _moments(run).items():
+        tensors |= {name.format(i): v for i, v in enumerate(moments)}
     result = {k: v for k, v in vars(run.result).items() if k != "history"}
     result["best_elbo"] = result["best_elbo"] if math.isfinite(result["best_elbo"]) else None
     header = {"schema": SCHEMA, "model": describe(run.model), "recipe": {**asdict(run.recipe), "seed": run.seed},
@@ -48,18 +47,23 @@ def read_checkpoint(run: "Run", path: Path) -> None:
     run.model.load_state_dict(_under(tensors, "model"))
     run.average = [v.to(run.device) for _, v in sorted(_under(tensors, "average").items(), key=lambda item: int(item[0]))]
     run.best = {k: v.to(run.device) for k, v in _under(tensors, "best").items()}
-    for name, optimiser in (("optimiser", run.optimiser), ("critic", run.critic)):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under(tensors, name).items():
-            i, moment = key.split(".")
-            state.setdefault(int(i), {})[moment] = value
-        optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    for name, moments in _moments(run).items():
+        for i, v in enumerate(moments):
+            v.copy_(tensors[name.format(i)])
     result = header["result"]
     result["best_elbo"] = -math.inf if result["best_elbo"] is None else result["best_elbo"]
     for key, value in result.items():
         setattr(run.result, key, value)
     run.since_best = header["since_best"]
     run.step_tensor.fill_(run.result.steps)
+    run.optimiser.after(run.result.steps)
+    run.critic.after(run.result.steps)
+
+
+def _moments(run: "Run") -> dict[str, list[Tensor]]:
+    """By what they are called in the file."""
+    return {f"{name}.{{}}.{moment}": tensors for name, optimiser in (("optimiser", run.optimiser), ("critic", run.critic))
+            for moment, tensors in (("exp_avg", optimiser.first), ("exp_avg_sq", optimiser.second))}
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

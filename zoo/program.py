@@ -2,16 +2,13 @@
 
 It is the step of `run.Run`, to rounding: what varies from step to step (rows of data; noise, or its key) comes in as
 tensors, what a step changes (weights, moments, averages, buffers, log rows, the count) stays at its address, schedules are
-functions of the count, and gradients are those of torch.func. AdamW is written out, because torch.optim's cannot be traced
-together with the backward pass.
+functions of the count, gradients are those of torch.func, and AdamW is written out: torch's cannot be traced.
 
 Several models of one shape, seeds of a variant, are stacked along a leading axis and share each operation: S. Their weights
 then are views into the stacks. Each is clipped by its own norm.
 """
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,6 +16,7 @@ from torch import Tensor
 from torch.func import functional_call, vjp, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .adamw import AdamW
 from .noise import Asked, Given, Noise, Philox, ahead, fold, keyed
 from .recipe import LOG_ROWS
 from .variant import Batch
@@ -28,18 +26,6 @@ if TYPE_CHECKING:
 
 WARM = 3                                                    # steps before a capture, as CUDA wants them
 Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Group:
-    """What one optimiser moves: parameters by name, and their moments."""
-
-    weights: Tensors
-    first: list[Tensor]
-    second: list[Tensor]
-    betas: tuple[float, float]
-    eps: float
-    decay: float
 
 
 class Program:
@@ -62,7 +48,7 @@ class Program:
         for other in runs:
             other.step_tensor = run.step_tensor
         self.step_tensor = run.step_tensor
-        self.ours, self.theirs = (self._group([r.optimisers[i] for r in runs]) for i in range(2))
+        self.ours, self.theirs = self._moved([r.optimiser for r in runs]), self._moved([r.critic for r in runs])
         named = [dict(r.losses.named_buffers()) for r in runs]
         self.buffers = {name: self._joined([n[name] for n in named]) for name in named[0]}
         self.average = [self._joined(list(v)) for v in zip(*(r.average for r in runs), strict=True)]
@@ -81,30 +67,19 @@ class Program:
             run.result.steps += 1
 
     def release(self) -> None:
-        """Let the runs' own steps go on: torch's optimisers count for each parameter."""
+        """Let the runs' own steps go on."""
         for run in self.runs:
-            for optimiser in run.optimisers:
-                for state in optimiser.state.values():
-                    state["step"] = self.step_tensor.clone()
+            run.optimiser.after(run.result.steps)
+            run.critic.after(run.result.steps)
 
     # -- what is shared -------------------------------------------------------------------------------------------------
-    def _group(self, optimisers: list[torch.optim.AdamW]) -> Group:
-        """Moments are kept in torch's optimisers, where checkpoints look for them."""
-        names = {p: n for n, p in self.losses.named_parameters()}
-        columns = [c for c in zip(*(o.param_groups[0]["params"] for o in optimisers), strict=True) if c[0] in names]
-        first, second = [], []
-        for parameters in columns:
-            for p, optimiser in zip(parameters, optimisers, strict=True):
-                state = optimiser.state[p]
-                state["step"] = self.step_tensor
-                for moment in ("exp_avg", "exp_avg_sq"):
-                    state.setdefault(moment, torch.zeros_like(p))
-            states = [o.state[p] for p, o in zip(parameters, optimisers, strict=True)]
-            first.append(self._joined([s["exp_avg"] for s in states]))
-            second.append(self._joined([s["exp_avg_sq"] for s in states]))
-        weights = {names[parameters[0]]: self._joined(list(parameters)) for parameters in columns}
-        settings = optimisers[0].param_groups[0]
-        return Group(weights, first, second, settings["betas"], settings["eps"], settings["weight_decay"])
+    def _moved(self, optimisers: list[AdamW]) -> AdamW:
+        """What moves the parameters of all."""
+        weights = {name: self._joined([o.weights[name] for o in optimisers]) for name in optimisers[0].weights}
+        moved = AdamW(weights, optimisers[0].betas, optimisers[0].decay)
+        moved.first = [self._joined(list(moments)) for moments in zip(*(o.first for o in optimisers), strict=True)]
+        moved.second = [self._joined(list(moments)) for moments in zip(*(o.second for o in optimisers), strict=True)]
+        return moved
 
     def _joined(self, tensors: list[Tensor]) -> Tensor:
         """One tensor for all models, of which theirs become views; of one model, its own."""
@@ -130,12 +105,13 @@ class Program:
     # -- the program ----------------------------------------------------------------------------------------------------
     def _whole(self, inputs: list[Tensor]) -> None:
         step, clip = self.step_tensor, self.recipe.clip
+        lr = self.recipe.rate(step, torch.cos)
         arguments = self.ours.weights, self.theirs.weights, self.buffers, inputs, step
         one = vmap(self._gradients, (0, 0, 0, 0, None)) if self.many else self._gradients
         ours, theirs, seen, updated = one(*arguments)
         with torch.no_grad():
-            norm = self._descend(self.ours, ours, clip)
-            self._descend(self.theirs, theirs, clip)
+            norm = self.ours.written_out(ours, lr, clip, step + 1, self.many)
+            self.theirs.written_out(theirs, lr, clip, step + 1, self.many)
             for name, value in updated.items():
                 self.buffers[f"model.{name}"].copy_(value)
             decay = self.recipe.remembered(step).clamp(max=self.recipe.ema)
@@ -163,30 +139,6 @@ class Program:
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensors]]:
         loss, critic, seen, updated = functional_call(self.losses, (ours, theirs, buffers), (batch, noise, step))
         return (loss,) if critic is None else (loss, critic), (seen, updated)
-
-    def _descend(self, group: Group, gradients: list[Tensor], clip: float) -> Tensor:
-        """Clip by the norm, then AdamW: m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2;
-        p <- (1 - lr decay) p - lr / (1 - b1^n) m / (sqrt(v / (1 - b2^n)) + eps).
-
-        Returns the norm before clipping, of each model.  Source: Loshchilov & Hutter 2019, algorithm 2.
-        """
-        if not gradients:
-            return torch.zeros_like(self.step_tensor)
-        n, (b1, b2) = self.step_tensor + 1, group.betas
-        lr = self.recipe.rate(self.step_tensor, torch.cos)
-        step_size, spread = lr / -torch.expm1(n * math.log(b1)), (-torch.expm1(n * math.log(b2))).sqrt()
-        norm = torch.stack([self._flat(g).square().sum(-1) for g in gradients]).sum(0).sqrt()
-        scale = (clip / (norm + 1e-6)).clamp(max=1)
-        for p, g, m, v in zip(group.weights.values(), gradients, group.first, group.second, strict=True):
-            g = g * scale.view(-1, *[1] * (g.dim() - 1)) if self.many else g * scale
-            m.lerp_(g, 1 - b1)
-            v.lerp_(g.square(), 1 - b2)
-            p.mul_(1 - lr * group.decay).sub_(step_size * m / (v.sqrt() / spread + group.eps))
-        return norm
-
-    def _flat(self, gradient: Tensor) -> Tensor:
-        """(S, n), or of one model (n,)"""
-        return gradient.reshape(len(gradient), -1) if self.many else gradient.flatten()
 
 
 class Captured:

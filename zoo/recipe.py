@@ -105,5 +105,6 @@ class Losses(nn.Module):
             loss = self.model.objective(warmed, step).mean()
             critic = self.model.adversary_loss(terms, noise)
         with torch.no_grad():
-            shown = loss, terms.nll.mean(), terms.kl.sum(-1).mean(), terms.elbo.mean()
-            return loss, critic, torch.stack([v.detach().float() for v in shown]), self.model.updated_buffers(terms)
+            nll, kl = terms.nll.mean(), terms.kl.sum(-1).mean()
+            seen = torch.stack([v.float() for v in (loss, nll, kl, -(nll + kl))])
+            return loss, critic, seen, self.model.updated_buffers(terms)

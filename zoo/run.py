@@ -14,8 +14,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
+from .adamw import AdamW
 from .checkpoint import read_checkpoint, write_checkpoint
 from .data import Dataset, Split
 from .log import COLUMNS, Log
@@ -55,13 +55,12 @@ class Run:
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
         self.ranks = Ranks()
         self.ranks.begin(model, self.train, recipe.batch_size)
-        named = list(model.named_parameters())
-        self.ours = [p for n, p in named if not n.startswith("adversary.")]
-        self.theirs = [p for n, p in named if n.startswith("adversary.")]
         self.losses = Losses(model, recipe)
-        self.optimiser = torch.optim.AdamW(self.ours, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-        self.critic = torch.optim.AdamW(self.theirs or [torch.empty(0, device=self.device)], recipe.lr, betas=(0.5, 0.9),
-                                        weight_decay=0.0, fused=True)
+        named = dict(self.losses.named_parameters())
+        theirs = {n: p for n, p in named.items() if n.startswith("model.adversary.")}
+        self.optimiser = AdamW({n: p for n, p in named.items() if n not in theirs}, decay=recipe.weight_decay)
+        self.critic = AdamW(theirs, betas=(0.5, 0.9))
+        self.ours = list(self.optimiser.weights.values())
         self.average = [p.detach().clone() for p in self.ours] if recipe.ema else []
         self.best: dict[str, Tensor] = {}
         self.per_epoch = len(self.train) // recipe.batch_size
@@ -79,9 +78,9 @@ class Run:
         noise = self.ranks.noise(keyed(self.seed, done, self.device))
         batch = self.part(done).batch(noise=noise)
         loss, critic, seen, updated = self.losses(batch, noise, self.step_tensor)
-        norm = self._descend(self.optimiser, self.ours, loss, done, r.clip)
+        norm = self._descend(self.optimiser, loss)
         if critic is not None:
-            self._descend(self.critic, self.theirs, critic, done, r.clip)
+            self._descend(self.critic, critic)
         with torch.no_grad():
             for name, value in updated.items():
                 self.model.get_buffer(name).copy_(value)
@@ -91,16 +90,11 @@ class Run:
             self.step_tensor += 1
         self.result.steps += 1
 
-    def _descend(self, optimiser: torch.optim.AdamW, parameters: list[torch.nn.Parameter], loss: Tensor, done: int,
-                 clip: float) -> Tensor:
-        for group in optimiser.param_groups:
-            group["lr"] = self.recipe.rate(done)
-        for p, g in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
-            p.grad = None if g is None else g.contiguous()  # the fused optimiser misreads any other layout, silently
-        self.ranks.average(p.grad for p in parameters if p.grad is not None)
-        norm = clip_grad_norm_(parameters, clip)
-        optimiser.step()
-        return norm
+    def _descend(self, optimiser: AdamW, loss: Tensor) -> Tensor:
+        """-> the norm of the gradient"""
+        gradients = torch.autograd.grad(loss, list(optimiser.weights.values()), allow_unused=True)
+        self.ranks.average(g for g in gradients if g is not None)
+        return optimiser.step(gradients, self.recipe.rate(self.result.steps), self.recipe.clip)
 
     def part(self, done: int) -> Split:
         """This rank's rows of data of a step. Those on disk are read ahead, from the first step on that is taken."""
@@ -128,10 +122,6 @@ class Run:
     def begin(self, log: Log) -> None:
         self.model.train()
         self.log, self.read, self.began = log, self.result.steps, time.perf_counter() - self.result.seconds
-
-    @property
-    def optimisers(self) -> tuple[torch.optim.AdamW, torch.optim.AdamW]:
-        return self.optimiser, self.critic
 
     @property
     def going(self) -> bool:
