@@ -22,7 +22,7 @@ from .philox import noise
 from .shared import OPTIONS, exp, exp_half, load_tile, store_tile
 
 ONE_WARP = OPTIONS | {"num_warps": 1}                       # so that sums over a row need no barrier
-TILE = 512                                                  # elements of a program; of small batches fewer, but a vector a thread
+FORWARD, BACKWARD = 512, 256                                # elements of a warp: wide rows, for sums over them; few registers
 PROCESSORS = 128                                            # of a large GPU, and the warps that keep it busy
 WARPS = 4096
 
@@ -178,7 +178,7 @@ def forward(
     if z.numel() == 0:
         shapes = [(b, d) if per_dim else (b,), *([(k, b)] if weight else [])]
         return [z, *(torch.zeros(shape, dtype=torch.float32, device=mu.device) for shape in shapes)]
-    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, per_dim)
+    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, per_dim, FORWARD)
     row_tiles, col_tiles = triton.cdiv(b, constants["ROWS"]), triton.cdiv(d, constants["COLS"])
     chunk = _chunk(k, row_tiles * col_tiles)
     kl = torch.empty((b, d) if per_dim else (col_tiles, b), dtype=torch.float32, device=mu.device)
@@ -208,7 +208,7 @@ def backward(
     gradients = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in _given(mu, logvar, p_mu, p_logvar)]
     if mu.numel() == 0:
         return gradients
-    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, gkl.ndim == 2)
+    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, gkl.ndim == 2, BACKWARD)
     grid = (triton.cdiv(b, constants["ROWS"]), triton.cdiv(d, constants["COLS"]))
     samples = _side_by_side(k, math.prod(grid))
     with torch.cuda.device_of(mu):
@@ -242,15 +242,15 @@ def _over_tiles(sums: Tensor) -> Tensor:
 
 
 def _plan(
-    mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, per_dim: bool
+    mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, per_dim: bool, tile: int
 ) -> tuple[list[Tensor], list[int], dict[str, int | bool]]:
     """Four inputs with neighbours side by side, their row strides in units, and the constants of both kernels."""
     b, d = mu.shape
     given = [row_major(t) for t in _given(mu, logvar, p_mu, p_logvar)]
     unit = math.gcd(d, *(t.stride(0) for t in given), *(16 // t.element_size() for t in given))
     wide = 8 if mu.element_size() == 2 else 4
-    cols = min(TILE, max(wide, triton.next_power_of_2(d)))
-    rows = min(TILE // cols, triton.next_power_of_2(b))
+    cols = min(tile, max(wide, triton.next_power_of_2(d)))
+    rows = min(tile // cols, triton.next_power_of_2(b))
     while rows > 1 and rows * cols > 32 * wide and triton.cdiv(b, rows) * triton.cdiv(d, cols) < PROCESSORS:
         rows //= 2
     constants: dict[str, int | bool] = {

@@ -21,7 +21,7 @@ from kernels._triton.shared import OPTIONS
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p"}
 SHARED = {80: 166_912, 90: 232_448, 100: 232_448}           # bytes that a program may have
-REPARAM = {"ROWS": 2, "COLS": 256, "FAST": True}
+REPARAM = {"ROWS": 1, "FAST": True}
 PAIRS = (total_correlation.forward_kernel, total_correlation.rows_kernel, total_correlation.columns_kernel)
 MIXTURE = {"PIXELS": 32, "COMPONENTS": 16}
 
@@ -41,9 +41,10 @@ def reparam(kernel: Any, element: str, whole: bool, samples: int = 1) -> Code:
     """With nothing optional, or with everything."""
     wide = 4 if element == "fp32" else 8
     constants = REPARAM | {"UNIT": wide, "WIDE": wide} | dict.fromkeys(("PRIOR", "PER_DIM", "WEIGHT"), whole)
-    if kernel is reparam_kl.backward_kernel:
-        constants |= {"PATH": whole, "SAMPLES": samples}
-    return Code(kernel, constants, 160 if whole else 96, "LDG STG", samples)
+    if kernel is reparam_kl.forward_kernel:
+        return Code(kernel, constants | {"COLS": 512}, 160 if whole else 104, "LDG STG", 1)
+    wide_access = "LDG STG" if samples == 1 else "LDG"      # sums over samples are stored as their threads hold them
+    return Code(kernel, constants | {"COLS": 256, "PATH": whole, "SAMPLES": samples}, 128 if whole else 64, wide_access, samples)
 
 
 def pairs(kernel: Any, width: int) -> Code:
