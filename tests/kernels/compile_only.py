@@ -19,7 +19,9 @@ from kernels._triton import logistic_mixture_nll, nearest_code, reparam_kl, tota
 from kernels._triton.shared import OPTIONS
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
-FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p"}
+FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p",
+           "x_scale_p", "scale_p", "square_p"}
+WHOLE = {"P", "x_stride", "codes_stride", "x_low", "codes_low"}                            # divisible by 16, as all pointers are
 SHARED = {80: 166_912, 90: 232_448, 100: 232_448}           # bytes that a program may have
 REPARAM = {"ROWS": 1, "FAST": True}
 PAIRS = (total_correlation.forward_kernel, total_correlation.rows_kernel, total_correlation.columns_kernel)
@@ -60,8 +62,16 @@ def codes(element: str) -> dict[str, Code]:
     m = logistic_mixture_nll
     found |= {f"mixture {k.fn.__name__}": Code(k, MIXTURE, wide="LDG" if element == "fp32" else "")
               for k in (m.forward_kernel, m.backward_kernel)}
-    tile = nearest_code.tile(torch.float32 if element == "fp32" else torch.bfloat16)
-    return found | {"nearest_code": Code(nearest_code.search_kernel, tile, 255)}
+    split = {"ROWS": 32, "COLS": 64, "SPLIT": element == "fp32"}
+    return found | {f"nearest_code d={d}": nearest(element, d) for d in (64, 256)} | {
+        "nearest_code halves": Code(nearest_code.halves_kernel, split)}
+
+
+def nearest(element: str, d: int) -> Code:
+    """float32 comes in halves."""
+    n = nearest_code
+    constants = {"D": d, "ROWS": n.ROWS, "CODES": n.CODES, "WIDTH": n.width(d), "SPLIT": element == "fp32"}
+    return Code(n.search_kernel, constants, 255, warps=n.SEARCH["num_warps"])
 
 
 ON_NVIDIA = [(name, element, arch) for element, arch in (("fp32", 90), ("bf16", 90), ("bf16", 80), ("fp32", 100))
@@ -73,9 +83,11 @@ def build(kernel: Any, element: str, target: GPUTarget, warps: int = 4, **consta
     for name in kernel.arg_names:
         grey = name == "x_p" and "half" in kernel.arg_names    # the mixture's x is float32 whatever its parameters are
         pointer = "*i64" if name in ("seed_p", "index_p") else "*fp32" if name in FLOAT32 or grey else "*" + element
+        if name == "halves_p" or name in ("x_p", "codes_p") and "codes_p" in kernel.arg_names and constants["SPLIT"]:
+            pointer = "*fp16"
         number = "fp32" if name == "half" else "i32"
         types[name] = "constexpr" if name in constants else pointer if name.endswith("_p") else number
-    whole = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name.endswith("_p") or name == "P"}
+    whole = {(i,): [["tt.divisibility", 16]] for i, name in enumerate(kernel.arg_names) if name.endswith("_p") or name in WHOLE}
     source = ASTSource(kernel, types, constexprs=constants, attrs=whole)
     return triton.compile(source, target=target, options=OPTIONS | {"num_warps": warps})
 
