@@ -24,18 +24,11 @@ TILE = 512                                                  # pixels x component
 
 
 @triton.jit
-def _log_sigmoid(x):
-    return tl.minimum(x, 0.0) - log(1.0 + exp(-tl.abs(x)))
-
-
-@triton.jit
-def _sigmoid(x):
-    return 1.0 / (1.0 + exp(-x))
-
-
-@triton.jit
 def _log_mass(x, mean, log_scale, half):
-    """log P, dlogP/dmean and dlogP/dlog_scale of values x on [-1, 1]; x (P,1), the rest (P,M)."""
+    """log P, dlogP/dmean and dlogP/dlog_scale of values x on [-1, 1]; x (P,1), the rest (P,M).
+
+    The three logarithms are one, of a quotient, and the sigmoids share its division: 1 / (1 + exp(-|u|)) (1 + exp(-|v|)).
+    """
     narrow = exp(-log_scale)
     u = (x + half - mean) * narrow
     v = (x - half - mean) * narrow
@@ -44,9 +37,15 @@ def _log_mass(x, mean, log_scale, half):
     mass = tl.where(d < 0.03125, d * (1.0 - d * (0.5 - d * (0.16666667 - d * 0.041666667))), 1.0 - fall)   # 1 - exp(-d)
     low = x - half < -1.0
     high = x + half > 1.0
-    log_p = tl.where(high, 0.0, _log_sigmoid(u)) + tl.where(low, 0.0, _log_sigmoid(-v)) + tl.where(low | high, 0.0, log(mass))
-    left = tl.where(low, 0.0, _sigmoid(v))
-    right = tl.where(high, 0.0, _sigmoid(-u))
+    small_u = exp(-tl.abs(u))
+    small_v = exp(-tl.abs(v))
+    above_u = tl.where(high, 1.0, 1.0 + small_u)
+    above_v = tl.where(low, 1.0, 1.0 + small_v)
+    inverse = 1.0 / (above_u * above_v)
+    log_p = log(tl.where(low | high, inverse, inverse * mass))
+    log_p += tl.where(high, 0.0, tl.minimum(u, 0.0)) - tl.where(low, 0.0, tl.maximum(v, 0.0))
+    left = tl.where(low, 0.0, tl.where(v > 0.0, 1.0, small_v) * above_u * inverse)      # sigma(v)
+    right = tl.where(high, 0.0, tl.where(u < 0.0, 1.0, small_u) * above_v * inverse)    # sigma(-u)
     dscale = v * left - u * right - tl.where(low | high, 0.0, d * fall / mass)
     return log_p, (left - right) * narrow, dscale
 
