@@ -1,8 +1,8 @@
 """Triton kernels of `kernels.nearest_code`: a tile of vectors against all codes, tile by tile, on the tensor cores.
 
-Tensor cores multiply float32 in 11 bits. So a float32 row is scaled by a power of 2, its largest number to [2^14, 2^15), and split
-into two float16 of 11 bits each; of the four products of a vector's and a code's halves, low times low is below rounding and left
-out. TF32 has as many bits in a half, and half the speed.
+Tensor cores multiply float32 in 11 bits. So a float32 row is scaled by a power of 2, its largest number to [2^14, 2^15), and
+split into two float16 of 11 bits each; of the four products of a vector's and a code's halves, low times low is below rounding
+and left out. TF32 has as many bits in a half, and half the speed.
 """
 
 # mypy: disallow-untyped-defs=False
@@ -27,10 +27,8 @@ def width(d: int) -> int:
 def halves_kernel(
     x_p, halves_p, scale_p, square_p, N, D, stride, end, pitch, ROWS: tl.constexpr, COLS: tl.constexpr, SPLIT: tl.constexpr
 ):
-    """Of rows x (N, D): x^2 / 2 (end,), infinity past N; if SPLIT, halves (2, end, pitch), zero outside, and the scale that undoes
-    theirs (end,).
-
-    Grid (end / ROWS,).
+    """Of rows x (N, D): x^2 / 2 (end,), infinity past N; if SPLIT, halves (2, end, pitch), zero outside, and the scale (end,)
+    that undoes theirs. Grid (end / ROWS,).
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     cols = tl.arange(0, COLS)
@@ -57,7 +55,10 @@ def search_kernel(
     x_p, codes_p, x_scale_p, scale_p, square_p, index_p, N, K, x_stride, codes_stride, x_low, codes_low,
     D: tl.constexpr, ROWS: tl.constexpr, CODES: tl.constexpr, WIDTH: tl.constexpr, SPLIT: tl.constexpr,
 ):  # fmt: skip
-    """index (N,) int64. x and codes as they are, or if SPLIT their halves, the low ones that much further. Grid (row tiles,)."""
+    """index (N,) int64. x and codes as they are, or if SPLIT their halves, low ones x_low and codes_low further on.
+
+    Grid (row tiles,).
+    """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     best = tl.full([ROWS, CODES], float("inf"), tl.float32)  # each column of a tile has its own: one comparison in the end
     found = tl.zeros([ROWS, CODES], tl.int32)
@@ -77,8 +78,8 @@ def search_kernel(
         if SPLIT:
             products *= x_scale[:, None] * tl.load(scale_p + others)[None, :]
         distance = tl.load(square_p + others)[None, :] - products
-        found = tl.where(distance < best, start, found)      # strictly: of equal ones the first stays. best by tl.minimum, because
-        best = tl.minimum(best, distance)                    # a comparison used twice is kept in a register meanwhile, bit by bit
+        found = tl.where(distance < best, start, found)      # strictly: of equal ones the first stays
+        best = tl.minimum(best, distance)                    # not tl.where: comparisons used twice are kept as packed bits
     nearest = best == tl.min(best, axis=1)[:, None]
     index = tl.min(tl.where(nearest, found + tl.arange(0, CODES)[None, :], K), axis=1)
     tl.store(index_p + rows, index.to(tl.int64), mask=rows < N)

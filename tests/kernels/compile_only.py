@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
@@ -21,7 +20,7 @@ from kernels._triton.shared import OPTIONS
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 FLOAT32 = {"kl_p", "gkl_p", "joint_p", "marginal_p", "gjoint_p", "gmarginal_p", "sums_p", "gnll_p", "weight_p", "gweight_p",
            "x_scale_p", "scale_p", "square_p"}
-WHOLE = {"P", "x_stride", "codes_stride", "x_low", "codes_low"}                            # divisible by 16, as all pointers are
+WHOLE = {"P", "x_stride", "codes_stride", "x_low", "codes_low"}        # divisible by 16, as all pointers are
 SHARED = {80: 166_912, 90: 232_448, 100: 232_448}           # bytes that a program may have
 REPARAM = {"ROWS": 1, "FAST": True}
 PAIRS = (total_correlation.forward_kernel, total_correlation.rows_kernel, total_correlation.columns_kernel)
@@ -45,8 +44,8 @@ def reparam(kernel: Any, element: str, whole: bool, samples: int = 1) -> Code:
     constants = REPARAM | {"UNIT": wide, "WIDE": wide} | dict.fromkeys(("PRIOR", "PER_DIM", "WEIGHT"), whole)
     if kernel is reparam_kl.forward_kernel:
         return Code(kernel, constants | {"COLS": 512}, 160 if whole else 104, "LDG STG", 1)
-    wide_access = "LDG STG" if samples == 1 else "LDG"      # sums over samples are stored as their threads hold them
-    return Code(kernel, constants | {"COLS": 256, "PATH": whole, "SAMPLES": samples}, 128 if whole else 64, wide_access, samples)
+    constants |= {"COLS": 256, "PATH": whole, "SAMPLES": samples}
+    return Code(kernel, constants, 128 if whole else 64, "LDG STG" if samples == 1 else "LDG", samples)
 
 
 def pairs(kernel: Any, width: int) -> Code:
@@ -60,7 +59,7 @@ def codes(element: str) -> dict[str, Code]:
     found["reparam samples side by side whole=True"] = reparam(reparam_kl.backward_kernel, element, True, 16)
     found |= {f"total_correlation {kernel.fn.__name__}": pairs(kernel, 32) for kernel in PAIRS}
     m = logistic_mixture_nll
-    found |= {f"mixture {k.fn.__name__}": Code(k, MIXTURE, wide="LDG" if element == "fp32" else "")
+    found |= {f"mixture {k.fn.__name__}": Code(k, MIXTURE, 184, wide="LDG" if element == "fp32" else "")
               for k in (m.forward_kernel, m.backward_kernel)}
     split = {"ROWS": 32, "COLS": 64, "SPLIT": element == "fp32"}
     return found | {f"nearest_code d={d}": nearest(element, d) for d in (64, 256)} | {
