@@ -23,8 +23,9 @@ from .shared import OPTIONS, exp, exp_half, load_tile, store_tile
 
 ONE_WARP = OPTIONS | {"num_warps": 1}                       # so that sums over a row need no barrier
 FORWARD, BACKWARD = 512, 256                                # elements of a warp: wide rows, for sums over them; few registers
-PROCESSORS = 128                                            # of a large GPU, and the warps that keep it busy
-WARPS = 4096
+TOGETHER = 16                                               # samples that a program may take at a time
+PROCESSORS = 128                                            # of a large GPU: as many programs, if need be by smaller tiles
+WARPS = 4096                                                # that keep it busy; beyond them, a program loops over samples
 
 # Widths and row strides reach the kernels in units of UNIT elements and are multiplied there: so the compiler knows
 # that rows begin at multiples of UNIT, and reads 16 bytes at a time also where D is no multiple of 16.
@@ -62,7 +63,7 @@ def forward_kernel(
         ratio = logvar - p_logvar
 
     if first == 0:
-        excess = exp(ratio) - 1.0 if PRIOR else std * std - 1.0  # a product of two roundings is 0 nowhere near q = p
+        excess = exp(ratio) - 1.0 if PRIOR else std * std - 1.0  # scale * scale would not be exactly 1 where q is the prior
         kl = centre * centre + (excess - ratio)
         if PER_DIM:
             store_tile(kl_p, D, rows, cols, 0.5 * kl, mask)
@@ -178,7 +179,7 @@ def forward(
     if z.numel() == 0:
         shapes = [(b, d) if per_dim else (b,), *([(k, b)] if weight else [])]
         return [z, *(torch.zeros(shape, dtype=torch.float32, device=mu.device) for shape in shapes)]
-    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, per_dim, FORWARD)
+    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, per_dim, FORWARD, 1)
     row_tiles, col_tiles = triton.cdiv(b, constants["ROWS"]), triton.cdiv(d, constants["COLS"])
     chunk = _chunk(k, row_tiles * col_tiles)
     kl = torch.empty((b, d) if per_dim else (col_tiles, b), dtype=torch.float32, device=mu.device)
@@ -208,7 +209,7 @@ def backward(
     gradients = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in _given(mu, logvar, p_mu, p_logvar)]
     if mu.numel() == 0:
         return gradients
-    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, gkl.ndim == 2, BACKWARD)
+    inputs, strides, constants = _plan(mu, logvar, p_mu, p_logvar, gkl.ndim == 2, BACKWARD, min(k, TOGETHER))
     grid = (triton.cdiv(b, constants["ROWS"]), triton.cdiv(d, constants["COLS"]))
     samples = _side_by_side(k, math.prod(grid))
     with torch.cuda.device_of(mu):
@@ -216,22 +217,22 @@ def backward(
             gz.contiguous(), gkl.contiguous(), (gkl if gweight is None else gweight).contiguous(),
             *inputs, seed.contiguous(), *_four(gradients),
             k, b, d // constants["UNIT"], *strides, row0, **constants, SAMPLES=samples, WEIGHT=gweight is not None, PATH=path,
-            **OPTIONS | {"num_warps": samples},
+            **OPTIONS | {"num_warps": max(1, samples * constants["ROWS"] * constants["COLS"] // BACKWARD)},
         )  # fmt: skip
     return gradients
 
 
 def _chunk(k: int, tiles: int) -> int:
-    """How many samples a program makes, one after the other: what it has read and computed serves them all. From 8 to 16, where
+    """How many samples a program makes, one after the other: what it has read and computed serves them all. From 9 to 16, where
     programs are enough, the number that leaves the fewest of the last program idle."""
     most = min(k, 16, max(1, tiles * k // WARPS))
     return min(range(most // 2 + 1, most + 1), key=lambda n: -k % n)
 
 
 def _side_by_side(k: int, tiles: int) -> int:
-    """How many samples a program takes at a time, a warp for each: 1, where programs are enough."""
+    """How many samples a program takes at a time: 1, where programs are enough."""
     samples = 1
-    while 2 * samples <= min(k, 16) and samples * tiles < WARPS:
+    while 2 * samples <= min(k, TOGETHER) and samples * tiles < WARPS:
         samples *= 2
     return samples
 
@@ -242,16 +243,20 @@ def _over_tiles(sums: Tensor) -> Tensor:
 
 
 def _plan(
-    mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, per_dim: bool, tile: int
+    mu: Tensor, logvar: Tensor, p_mu: Tensor | None, p_logvar: Tensor | None, per_dim: bool, tile: int, together: int
 ) -> tuple[list[Tensor], list[int], dict[str, int | bool]]:
-    """Four inputs with neighbours side by side, their row strides in units, and the constants of both kernels."""
+    """Four inputs with neighbours side by side, their row strides in units, and the constants of both kernels.
+
+    tile: the elements of one, at most. A small batch has smaller ones, but with its samples that are `together` no smaller than
+    what a warp reads at a time.
+    """
     b, d = mu.shape
     given = [row_major(t) for t in _given(mu, logvar, p_mu, p_logvar)]
     unit = math.gcd(d, *(t.stride(0) for t in given), *(16 // t.element_size() for t in given))
     wide = 8 if mu.element_size() == 2 else 4
     cols = min(tile, max(wide, triton.next_power_of_2(d)))
     rows = min(tile // cols, triton.next_power_of_2(b))
-    while rows > 1 and rows * cols > 32 * wide and triton.cdiv(b, rows) * triton.cdiv(d, cols) < PROCESSORS:
+    while rows > 1 and rows * cols * together > 32 * wide and triton.cdiv(b, rows) * triton.cdiv(d, cols) < PROCESSORS:
         rows //= 2
     constants: dict[str, int | bool] = {
         "ROWS": rows,

@@ -13,7 +13,7 @@ import triton.language as tl
 
 from benchmarks import kernel_cases, kernel_code, kernel_predict, kernel_table
 from benchmarks.cli import main
-from benchmarks.kernel_code import Launch, count, executed
+from benchmarks.kernel_code import Executed, Launch, count, executed
 from benchmarks.kernel_traffic import watched
 from benchmarks.kernels import unavoidable_bytes
 from kernels._triton.shared import OPTIONS
@@ -97,6 +97,15 @@ def test_matrix_products_of_the_nearest_code(dtype, kind, products):
         case = kernel_cases.nearest_code(n, k, d, dtype, CPU)
         *_, launch = kernel_predict.passes(case.fused, case.inputs())["forward"].launches
         assert executed(launch, 90).tensor == {kind: products * 2 * n * k * d // launch.programs}
+
+
+@pytest.mark.parametrize("programs, warps, rounds", [(1, 1, 1), (4 * 132, 1, 1), (4 * 132 + 1, 1, 2), (133, 4, 2), (1, 6, 2)])
+def test_a_scheduler_issues_for_one_warp_at_a_time(programs, warps, rounds):
+    chip = kernel_predict.CHIPS["h200"]
+    launched = [(Launch(None, programs, {}, {}), Executed(warps, 1000, 320 * warps, {}, 0, 0))]
+    bounds = chip.seconds(0, 1, launched)
+    assert bounds["issue"] == pytest.approx(rounds * 1000 / chip.clock)
+    assert bounds["special"] == pytest.approx(rounds * 320 / 4 / chip.clock)            # 16 a processor are 4 a scheduler
 
 
 @compiling
