@@ -110,7 +110,7 @@ def executed(launch: Launch, arch: int) -> Executed:
     tensor: dict[str, int] = {}
     for name, times in counts.items():
         if name.startswith("HGMMA."):
-            m, n, k, kind = re.fullmatch(r"HGMMA\.(\d+)x(\d+)x(\d+)\.F32\.(\w+)", name).groups()  # type: ignore[union-attr]
+            m, n, k, kind = re.fullmatch(r"HGMMA\.(\d+)x(\d+)x(\d+)\.F32(?:\.(\w+))?", name).groups("F16")  # type: ignore[union-attr]
             tensor[kind] = tensor.get(kind, 0) + 2 * int(m) * int(n) * int(k) * times * warps // GROUP
         elif re.match(r"([A-Z]MMA|[A-Z]GMMA|UTC)", name):   # HFMA2.MMA is none: it moves a constant
             raise ValueError(f"{launch.name}: {name}, whose operations are not known here")

@@ -4,9 +4,10 @@ For each pass of an operation, from the Triton kernels that it launches, compile
 
     memory      the bytes that a pass cannot do without, and those of torch operations around the kernels, over the chip's
                 attainable rate
-    issue       ceil(programs / processors) x a program's instructions / (schedulers x clock)
-    special     the same for exponentials, logarithms, sines and reciprocals / (their rate x clock)
-    tensor      the same for the operations of tensor cores / their rate
+    issue       the warps of the busiest scheduler, ceil(ceil(programs / processors) x warps / schedulers), x a warp's
+                instructions / clock
+    special     the same for exponentials, logarithms, sines and reciprocals / (a scheduler's share of their rate x clock)
+    tensor      ceil(programs / processors) x a program's operations of tensor cores / (a processor's share of their rate)
     seconds     the largest of these, which binds, + a fixed time for each kernel launched, of torch's too
 
 This is how fast the compiled code could be. It leaves out waiting for results (a processor that holds few warps waits most of
@@ -59,8 +60,9 @@ class Chip:
         cycles = {"issue": 0.0, "special": 0.0, "tensor": 0.0}
         for launch, code in launched:
             waves = -(-launch.programs // self.processors)
-            cycles["issue"] += waves * code.warps * code.instructions / self.schedulers
-            cycles["special"] += waves * code.special / self.special
+            warps = -(-waves * code.warps // self.schedulers)
+            cycles["issue"] += warps * code.instructions
+            cycles["special"] += warps * (code.special / code.warps) / (self.special / self.schedulers)
             for kind, operations in code.tensor.items():
                 cycles["tensor"] += waves * operations / (self.tensor[kind] / self.processors / self.clock)
         times = {name: n / self.clock for name, n in cycles.items()}

@@ -20,8 +20,8 @@ def nearest_code(x: Tensor, codes: Tensor) -> Tensor:
     """The row of `codes` (K, d) that is nearest to each row of x (N, d), in squared Euclidean distance: int64 (N,).
 
     No gradient passes: an index has none. Distances are float32 (float64 where an input is); on a GPU products run on the
-    tensor cores, float32 as three TF32 parts, so that codes whose distances agree to rounding may be told apart otherwise than
-    on a CPU. Memory is O(N) on a GPU, and bounded on a CPU.
+    tensor cores, float32 in two scaled float16 parts, so that codes whose distances agree to rounding may be told apart
+    otherwise than on a CPU. Distances take no memory on a GPU, float32 parts that of the inputs; on a CPU it is bounded.
 
     Raises: ValueError, TypeError, naming the argument.
     """

@@ -7,7 +7,7 @@ A seed is an int64 tensor (2,) = (key, offset) on the device where the numbers a
 
 so it depends neither on K, B, D nor on how a kernel tiles the tensor, and a batch split over devices sees the numbers
 of the whole batch when each part says by `row0` where it begins. Words are equal bit for bit on every device; normals,
-which pass through log, cos and sin, to about 2e-6 (1e-5 where a GPU's approximate cosine is used).
+which pass through log, cos and sin, to about 2e-6 (1e-5 where a GPU's approximate ones are used).
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; Box and Muller 1958.
 """

@@ -24,19 +24,12 @@ TILE = 512                                                  # pixels x component
 
 
 @triton.jit
-def _log_sigmoid(x):
-    return tl.minimum(x, 0.0) - log(1.0 + exp(-tl.abs(x)))
-
-
-@triton.jit
-def _sigmoid(x):
-    return 1.0 / (1.0 + exp(-x))
-
-
-@triton.jit
 def _log_mass(x, mean, log_scale, half):
-    """log P, dlogP/dmean and dlogP/dlog_scale of values x on [-1, 1]; x (P,1), the rest (P,M)."""
-    narrow = exp(-log_scale)
+    """log P, dlogP/dmean and dlogP/dlog_scale, which is clamped, of values x on [-1, 1]; x (P,1), the rest (P,M).
+
+    The three logarithms are one, of a quotient, and the sigmoids share its division: 1 / (1 + exp(-|u|)) (1 + exp(-|v|)).
+    """
+    narrow = exp(-tl.maximum(log_scale, -7.0))
     u = (x + half - mean) * narrow
     v = (x - half - mean) * narrow
     d = 2.0 * half * narrow
@@ -44,11 +37,17 @@ def _log_mass(x, mean, log_scale, half):
     mass = tl.where(d < 0.03125, d * (1.0 - d * (0.5 - d * (0.16666667 - d * 0.041666667))), 1.0 - fall)   # 1 - exp(-d)
     low = x - half < -1.0
     high = x + half > 1.0
-    log_p = tl.where(high, 0.0, _log_sigmoid(u)) + tl.where(low, 0.0, _log_sigmoid(-v)) + tl.where(low | high, 0.0, log(mass))
-    left = tl.where(low, 0.0, _sigmoid(v))
-    right = tl.where(high, 0.0, _sigmoid(-u))
+    small_u = exp(-tl.abs(u))
+    small_v = exp(-tl.abs(v))
+    above_u = tl.where(high, 1.0, 1.0 + small_u)
+    above_v = tl.where(low, 1.0, 1.0 + small_v)
+    inverse = 1.0 / (above_u * above_v)
+    log_p = log(tl.where(low | high, inverse, inverse * mass))
+    log_p += tl.where(high, 0.0, tl.minimum(u, 0.0)) - tl.where(low, 0.0, tl.maximum(v, 0.0))
+    left = tl.where(low, 0.0, tl.where(v > 0.0, 1.0, small_v) * above_u * inverse)      # sigma(v)
+    right = tl.where(high, 0.0, tl.where(u < 0.0, 1.0, small_u) * above_v * inverse)    # sigma(-u)
     dscale = v * left - u * right - tl.where(low | high, 0.0, d * fall / mass)
-    return log_p, (left - right) * narrow, dscale
+    return log_p, (left - right) * narrow, tl.where(log_scale < -7.0, 0.0, dscale)
 
 
 @triton.jit
@@ -85,7 +84,7 @@ def forward_kernel(x_p, params_p, sums_p, P, M, tiles, half, PIXELS: tl.constexp
     total = logits
     for channel in tl.static_range(3):
         mean = _part(params_p, base, 1 + 3 * channel, P, components, M, mask)
-        log_scale = tl.maximum(_part(params_p, base, 2 + 3 * channel, P, components, M, mask), -7.0)
+        log_scale = _part(params_p, base, 2 + 3 * channel, P, components, M, mask)
         if channel == 1:
             shift = _tanh(_part(params_p, base, 3, P, components, M, mask)) * r
         if channel == 2:
@@ -124,9 +123,9 @@ def backward_kernel(gnll_p, x_p, params_p, gparams_p, P, M, tiles, half, PIXELS:
     mean0 = _part(params_p, base, 1, P, components, M, mask)
     mean1 = _part(params_p, base, 4, P, components, M, mask) + t0 * r
     mean2 = _part(params_p, base, 7, P, components, M, mask) + t1 * r + t2 * g
-    p0, dmean0, ds0 = _log_mass(r, mean0, tl.maximum(s0, -7.0), half)
-    p1, dmean1, ds1 = _log_mass(g, mean1, tl.maximum(s1, -7.0), half)
-    p2, dmean2, ds2 = _log_mass(_value(x_p, b, 2, pixels, P), mean2, tl.maximum(s2, -7.0), half)
+    p0, dmean0, ds0 = _log_mass(r, mean0, s0, half)
+    p1, dmean1, ds1 = _log_mass(g, mean1, s1, half)
+    p2, dmean2, ds2 = _log_mass(_value(x_p, b, 2, pixels, P), mean2, s2, half)
     total = logits + p0 + p1 + p2
     above = -tl.load(gnll_p + b).to(tl.float32)             # of log p
     softmax = exp(logits - _log_sum(logits)[:, None])
@@ -136,13 +135,13 @@ def backward_kernel(gnll_p, x_p, params_p, gparams_p, P, M, tiles, half, PIXELS:
     dtype = gparams_p.dtype.element_ty
     tl.store(out, (share - above * softmax).to(dtype), mask=mask)
     tl.store(out + step, (share * dmean0).to(dtype), mask=mask)
-    tl.store(out + 2 * step, tl.where(s0 < -7.0, 0.0, share * ds0).to(dtype), mask=mask)
+    tl.store(out + 2 * step, (share * ds0).to(dtype), mask=mask)
     tl.store(out + 3 * step, (share * dmean1 * r * (1.0 - t0 * t0)).to(dtype), mask=mask)
     tl.store(out + 4 * step, (share * dmean1).to(dtype), mask=mask)
-    tl.store(out + 5 * step, tl.where(s1 < -7.0, 0.0, share * ds1).to(dtype), mask=mask)
+    tl.store(out + 5 * step, (share * ds1).to(dtype), mask=mask)
     tl.store(out + 6 * step, (share * dmean2 * r * (1.0 - t1 * t1)).to(dtype), mask=mask)
     tl.store(out + 7 * step, (share * dmean2).to(dtype), mask=mask)
-    tl.store(out + 8 * step, tl.where(s2 < -7.0, 0.0, share * ds2).to(dtype), mask=mask)
+    tl.store(out + 8 * step, (share * ds2).to(dtype), mask=mask)
     tl.store(out + 9 * step, (share * dmean2 * g * (1.0 - t2 * t2)).to(dtype), mask=mask)
 
 

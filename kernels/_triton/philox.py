@@ -8,23 +8,36 @@ from triton.language.extra import libdevice
 
 
 @triton.jit
-def radius(word):
-    """sqrt(-2 ln u) of a uniform u = (word + 1/2) / 2^32 in (0, 1]; the logarithm's relative error is below 2e-7.
+def philox4x32(key, c0, c1, c2, c3):
+    """Philox4x32-10 of a 64-bit key and four counter words, uint32. Both halves of a product are one instruction here, where
+    `tl.philox` takes one for each."""
+    k0 = key.to(tl.uint32)
+    k1 = (key >> 32).to(tl.uint32)
+    for _ in tl.static_range(10):
+        a = c0.to(tl.uint64) * 0xD2511F53
+        b = c2.to(tl.uint64) * 0xCD9E8D57
+        c0 = (b >> 32).to(tl.uint32) ^ c1 ^ k0
+        c2 = (a >> 32).to(tl.uint32) ^ c3 ^ k1
+        c1 = b.to(tl.uint32)
+        c3 = a.to(tl.uint32)
+        k0 += 0x9E3779B9
+        k1 += 0xBB67AE85
+    return c0, c1, c2, c3
 
-    A polynomial everywhere: a GPU's fast logarithm is wrong by 2^-22 near u = 1, which under the root becomes 5e-4.
-    """
+
+@triton.jit
+def radius(word, FAST: tl.constexpr):
+    """sqrt(-2 ln u) of a uniform u = (word + 1/2) / 2^32 in (0, 1]. FAST: by a GPU's approximate logarithm, wrong by 2^-22."""
     u = word.to(tl.float32) * 2.3283064365386963e-10 + 1.1641532182693481e-10
-    bits = u.to(tl.int32, bitcast=True)
-    exponent = (bits - 0x3F2AAAAB) & -0x800000  # u = 2^e (1 + t), |t| <= 1/3
-    t = (bits - exponent).to(tl.float32, bitcast=True) - 1.0
-    p = 0.1422719806432724 * t - 0.1512460559606552  # (ln(1 + t) - t + t^2 / 2) / t^3, a minimax fit
-    p = p * t + 0.13958021998405457
-    p = p * t - 0.16471906006336212
-    p = p * t + 0.2001308798789978
-    p = p * t - 0.25004255771636963
-    p = p * t + 0.33333179354667664
-    log = exponent.to(tl.float32) * 8.262958405176314e-08 + (t + t * t * (p * t - 0.5))  # ln 2 / 2^23 per exponent bit
-    return tl.sqrt(-2.0 * log)
+    return radius_of(u, libdevice.fast_log2f(u) if FAST else tl.log2(u))
+
+
+@triton.jit
+def radius_of(u, log2):
+    """Near u = 1 by a series in 1 - u: under the root an error of 2^-22 would become 5e-4 there, and stays below 1.4e-6 so."""
+    t = 1.0 - u
+    series = t * (2.0 + t * (1.0 + t * 0.6666667))
+    return tl.sqrt(tl.where(t < 0.0078125, series, -1.3862943611198906 * log2))
 
 
 @triton.jit
@@ -47,23 +60,32 @@ def cos_sin(word, FAST: tl.constexpr):
 
 @triton.jit
 def _normal4(key, c0, c1, c2, c3, FAST: tl.constexpr):
-    w0, w1, w2, w3 = tl.philox(key, c0, c1, c2, c3)
-    r0 = radius(w0)
-    r1 = radius(w2)
+    w0, w1, w2, w3 = philox4x32(key, c0, c1, c2, c3)
+    r0 = radius(w0, FAST)
+    r1 = radius(w2, FAST)
     x0, y0 = cos_sin(w1, FAST)
     x1, y1 = cos_sin(w3, FAST)
     return r0 * x0, r0 * y0, r1 * x1, r1 * y1
 
 
 @triton.jit
-def noise(seed_p, k, row, col0, ROWS: tl.constexpr, COLS: tl.constexpr, FAST: tl.constexpr):
-    """eps (ROWS, COLS) of sample k by the contract of `kernels.philox`."""
-    zero = tl.zeros([ROWS, COLS // 4], tl.uint32)
-    quad = zero + (col0 // 4 + tl.arange(0, COLS // 4)).to(tl.uint32)[None, :]
+def noise(seed_p, k, row, col0, ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr, FAST: tl.constexpr):
+    """eps (ROWS, COLS) of sample k by the contract of `kernels.philox`.
+
+    WIDE, 4 or 8: the elements of a row that a thread reads and stores at a time, and so had best make, too: one or two calls.
+    """
+    zero = tl.zeros([ROWS, COLS // WIDE], tl.uint32)
+    quad = zero + (col0 // 4 + WIDE // 4 * tl.arange(0, COLS // WIDE)).to(tl.uint32)[None, :]
     row = zero + row.to(tl.uint32)[:, None]
     sample = zero + k.to(tl.uint32)
     key = tl.load(seed_p)
     offset = zero + tl.load(seed_p + 1).to(tl.uint32)
     a, b, c, d = _normal4(key, quad, row, sample, offset, FAST)
+    if WIDE == 8:
+        e, f, g, h = _normal4(key, quad + 1, row, sample, offset, FAST)
+        a = tl.join(a, e)
+        b = tl.join(b, f)
+        c = tl.join(c, g)
+        d = tl.join(d, h)
     eps = tl.join(tl.join(a, c), tl.join(b, d))  # the outer join is the fastest axis: a, b, c, d in turn
     return tl.reshape(eps, [ROWS, COLS])

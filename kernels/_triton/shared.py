@@ -14,6 +14,11 @@ def exp(x):
 
 
 @triton.jit
+def exp_half(x):
+    return tl.exp2(0.7213475204444817 * x)
+
+
+@triton.jit
 def log(x):
     return 0.6931471805599453 * tl.log2(x)
 

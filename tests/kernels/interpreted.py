@@ -13,7 +13,8 @@ from torch.library import opcheck
 from torch.testing import assert_close
 
 from kernels import philox
-from kernels._triton.philox import cos_sin, noise, radius
+from kernels._triton.philox import cos_sin, noise, philox4x32, radius, radius_of
+from kernels._triton.reparam_kl import _chunk, _side_by_side
 from kernels.reparam_kl import _backward, _forward, fused, reference
 
 pytestmark = [needs_loops, pytest.mark.usefixtures("poisoned_memory")]
@@ -75,51 +76,78 @@ def _polar_kernel(word_p, out_p, n: tl.constexpr):
     i = tl.arange(0, n)
     word = tl.load(word_p + i).to(tl.uint32)
     x, y = cos_sin(word, False)
-    tl.store(out_p + i, radius(word))
+    tl.store(out_p + i, radius(word, False))
     tl.store(out_p + n + i, x)
     tl.store(out_p + 2 * n + i, y)
+    u = word.to(tl.float32) * 2.0**-32 + 2.0**-33
+    for sign in tl.static_range(-1, 2, 2):                  # a logarithm as wrong as a GPU's fast one may be
+        tl.store(out_p + (3 + (sign + 1) // 2) * n + i, radius_of(u, tl.log2(u) + sign * 2.0**-22))
 
 
 def test_polynomials_on_all_quarters_and_ends():
     near = torch.arange(-64, 64)
     quarters = (torch.arange(8)[:, None] * 2**29 + near).flatten()
-    words = torch.cat([quarters % 2**32, torch.randint(2**32, (3072,))])
-    out = torch.empty(3, 4096)
+    words = torch.cat([quarters % 2**32, torch.randint(2**32, (2048,)), 2**32 - 1 - 2 ** torch.linspace(0, 26, 1024).long()])
+    out = torch.empty(5, 4096)
     _polar_kernel[(1,)](words, out, 4096)
     angle = words.double() * (2 * math.pi / 2**32)
     assert_close(out[1].double(), angle.cos(), rtol=0, atol=2e-7)
     assert_close(out[2].double(), angle.sin(), rtol=0, atol=2e-7)
     assert_close(out[0], philox._radius(words), rtol=5e-7, atol=1e-12)
+    assert_close(out[3:], philox._radius(words).expand(2, -1), rtol=5e-7, atol=1.4e-6)
 
 
 @triton.jit
-def _noise_kernel(seed_p, word_p, eps_p, k, row0, ROWS: tl.constexpr, COLS: tl.constexpr):
+def _noise_kernel(seed_p, word_p, eps_p, k, row0, ROWS: tl.constexpr, COLS: tl.constexpr, WIDE: tl.constexpr):
     """Eight columns, from the eighth on: the words of their calls (ROWS,2,4), and the normals made of them (ROWS,8)."""
     rows = row0 + tl.arange(0, ROWS)
     sample = tl.cast(k, tl.int64)
-    eps = noise(seed_p, sample, rows, 8, ROWS, COLS, False)
+    eps = noise(seed_p, sample, rows, 8, ROWS, COLS, WIDE, False)
     tl.store(eps_p + tl.arange(0, ROWS)[:, None] * 8 + tl.arange(0, COLS)[None, :], eps)
     zero = tl.zeros([ROWS, 2], tl.uint32)
     quad = zero + (2 + tl.arange(0, 2)).to(tl.uint32)[None, :]
     row = zero + rows.to(tl.uint32)[:, None]
     offset = zero + tl.load(seed_p + 1).to(tl.uint32)
-    words = tl.philox(tl.load(seed_p), quad, row, zero + sample.to(tl.uint32), offset)
+    words = philox4x32(tl.load(seed_p), quad, row, zero + sample.to(tl.uint32), offset)
     place = word_p + tl.arange(0, ROWS)[:, None] * 8 + tl.arange(0, 2)[None, :] * 4
     for i in tl.static_range(4):
         tl.store(place + i, words[i].to(tl.int64))
 
 
+@pytest.mark.parametrize("wide", [4, 8])
 @pytest.mark.parametrize("seed", [(-(2**50) + 1, 2), (2**63 - 1, -1), (0, 0)])
-def test_words_are_those_of_plain_torch_and_normals_too_to_rounding(seed):
+def test_words_are_those_of_plain_torch_and_normals_too_to_rounding(seed, wide):
     """What `seed=` gives on a CPU is what it gives on a GPU."""
     seed, row0, k = torch.tensor(seed), 2**31 - 7, 3
     words, eps = torch.zeros(4, 8, dtype=torch.int64), torch.empty(4, 8)
-    _noise_kernel[(1,)](seed, words, eps, k, row0, 4, 8)
+    _noise_kernel[(1,)](seed, words, eps, k, row0, 4, 8, wide)
     assert torch.equal(words >> 8, (philox.uniform(seed, (k + 1, 4, 16), row0)[k, :, 8:].double() * 2**24).long())
     quad, row = torch.arange(2, 4), row0 + torch.arange(4)[:, None]
     exact = philox.philox4x32(seed[0], quad, row, torch.tensor(k), seed[1] & philox.MASK)
     assert torch.equal(words.view(4, 2, 4), torch.stack(exact, -1))
     assert_close(eps, philox.normal(seed, (k + 1, 4, 16), row0)[k, :, 8:], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("k", "prior", "weight"), [(19, False, "full"), (5, True, "path")])
+def test_how_samples_are_dealt_out_does_not_show(monkeypatch, k, prior, weight):
+    """A GPU that few programs fill makes each loop over samples; the noise is the same bits, sums are to rounding."""
+    inputs = [t.requires_grad_() for t in tensors(5, 12)]
+
+    def run():
+        outputs = fused(*inputs[:2], k, tuple(inputs[2:]) if prior else None, SEED, 0, False, weight)
+        return *outputs, *torch.autograd.grad([o.sin().sum() for o in outputs], inputs[: 2 + 2 * prior])
+
+    z, *spread = run()
+    monkeypatch.setattr("kernels._triton.reparam_kl.WARPS", 1)
+    looped_z, *looped = run()
+    assert torch.equal(z, looped_z)
+    assert_close(looped, spread, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("k", "tiles", "chunk", "side_by_side"), [
+    (1, 10**6, 1, 1), (50, 8, 1, 16), (50, 2048, 10, 2), (53, 10**4, 9, 1), (6, 10**4, 6, 1)])
+def test_samples_of_a_program(k, tiles, chunk, side_by_side):
+    assert (_chunk(k, tiles), _side_by_side(k, tiles)) == (chunk, side_by_side)
 
 
 def tensors(b, d):

@@ -66,3 +66,13 @@ def test_the_first_of_equal_codes_is_taken():
     assert _search(torch.zeros(3, 4), torch.ones(200, 4)).tolist() == [0, 0, 0]
     far = torch.cat([torch.full((150, 4), 9.0), torch.ones(2, 4)])
     assert _search(torch.zeros(3, 4), far).tolist() == [150, 150, 150]
+
+
+def test_float32_keeps_its_digits_at_any_scale():
+    """Each vector lies near a code of its own scale: nearer than float16 could tell, halves or not scaled."""
+    scale = 2.0 ** torch.randint(-40, 40, (90, 1))
+    codes = scale * torch.randn(90, 33)
+    order = torch.randperm(90)
+    x = (codes * (1 + 1e-3 * torch.randn(90, 33)))[order]
+    close = codes * (1 + 1e-2)                              # and far from none
+    assert torch.equal(_search(x, torch.cat([codes, close])), order)
