@@ -3,9 +3,10 @@
 import argparse
 import importlib.util
 import json
-import os
 import sys
 from pathlib import Path
+
+from zoo.openmp import spin_briefly
 
 from . import throughput_cli
 
@@ -214,7 +215,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin are 15 times slower on a busy machine
+    spin_briefly()
     from . import harness, report, suite, table
     chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
     records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun,
@@ -274,7 +275,7 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _kernels(args: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spin_briefly()
     from . import kernel_table
     if args.predict:
         if importlib.util.find_spec("triton") is None:
@@ -308,7 +309,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spin_briefly()
     import zoo
 
     from . import tune

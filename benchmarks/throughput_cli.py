@@ -2,9 +2,10 @@
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
+
+from zoo.openmp import spin_briefly
 
 DESCRIPTION = """\
 Time training (zoo.fit's own steps), encoding, sampling and importance-weighted evaluation of every variant that takes the data,
@@ -44,7 +45,7 @@ def add(commands: Any) -> None:
 
 
 def _throughput(args: argparse.Namespace) -> int:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    spin_briefly()
     from . import against, throughput, throughput_table
     if args.against:
         part = against.run(args.against, args.data, args.data_root, args.engines, args.device, args.out)

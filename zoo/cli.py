@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .openmp import spin_briefly
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -165,7 +167,7 @@ def show(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")     # threads that spin crawl on a machine that is shared
+    spin_briefly()
     from zoo.ranks import joined
     from zoo.training import choose_device
     with joined(choose_device(args.device)) as ranks:
