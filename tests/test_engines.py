@@ -81,7 +81,7 @@ def test_a_program_makes_its_noise_itself_as_on_a_gpu(name, many, monkeypatch):
         assert_same_run(got, expected)
 
 
-def philox_of(seed, step, device):
+def philox_of(seed, step, device, kind):
     return Philox(torch.full((), fold(seed, step), dtype=torch.int64))
 
 

@@ -26,7 +26,7 @@ def test_a_constant_rate_may_be_followed_for_more_steps(tmp_path):
     assert torch.equal(weights(more), weights(whole)) and without_time(got.history) == without_time(expected.history)
 
 
-CHANGES = [{"lr": 0.02}, {"seed": 1}, {"batch_size": 4}, {"warmup": 3}, {"ema": 0.5}, {"final_lr": 0.0}]
+CHANGES = [{"lr": 0.02}, {"seed": 1}, {"batch_size": 4}, {"warmup": 3}, {"ema": 0.5}, {"final_lr": 0.0}, {"noise": "philox"}]
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=str)

@@ -8,7 +8,7 @@ import torch
 from support import LOCAL, SPECS, dataset, fit, perturbed, small, weights
 
 import zoo
-from zoo.noise import fold, keyed
+from zoo.noise import Philox, fold, keyed
 from zoo.recipe import Recipe
 from zoo.run import DivergenceError, Run, mean_elbo
 
@@ -166,6 +166,22 @@ def test_nan_in_the_data_is_refused_before_the_first_step():
         fit(small("vae", "real"), replace(data, train=replace(data.train, x=x)), steps=5)
 
 
+# -- noise --------------------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("engine", ["eager", "compile"])
+def test_a_cpu_can_draw_the_numbers_of_a_gpu(engine, monkeypatch):
+    """There latents come from seeds in kernels, which in plain torch give the same; evaluation draws them too."""
+    monkeypatch.setattr(torch, "compile", lambda f, **_: f)
+    settings = {"steps": 6, "evaluate_every": 3, "ema": 0.9}
+    model, result = fit(noise="philox", engine=engine, **settings)
+    other, plain = fit(**settings)
+    assert result.history[0]["nll"] != plain.history[0]["nll"]
+    monkeypatch.setattr("zoo.run.keyed", lambda seed, step, device, kind: Philox(torch.tensor(fold(seed, step))))
+    gpus, expected = fit(**settings)
+    torch.testing.assert_close(weights(model), weights(gpus), rtol=0, atol=1e-4)
+    for a, b in zip(result.history, expected.history, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5) and a.get("valid_elbo") == pytest.approx(b.get("valid_elbo"))
+
+
 # -- settings -----------------------------------------------------------------------------------------------------------------
 def test_bf16_trains_and_keeps_densities_and_weights_in_float32():
     model, result = fit(steps=30, lr=0.01, precision="bf16", evaluate_every=30)
@@ -178,7 +194,7 @@ def test_bf16_trains_and_keeps_densities_and_weights_in_float32():
 @pytest.mark.parametrize(("wrong", "said"), [
     ({"steps": 0}, "steps is 0"), ({"lr": 0.0}, "lr is 0"), ({"clip": -1.0}, "clip is -1"), ({"ema": 1.0}, "ema is 1"),
     ({"precision": "fp8"}, "'fp8'"), ({"warmup": -1}, "warmup is -1"), ({"early_stopping": 0}, "early_stopping is 0"),
-    ({"batch_size": 0}, "batch_size is 0"), ({"steps": 3, "epochs": 1}, "not both"),
+    ({"noise": "white"}, "'white'"), ({"batch_size": 0}, "batch_size is 0"), ({"steps": 3, "epochs": 1}, "not both"),
 ])
 def test_settings_out_of_range(wrong, said):
     with pytest.raises(ValueError, match=said):

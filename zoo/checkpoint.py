@@ -38,7 +38,7 @@ def read_checkpoint(run: "Run", path: Path) -> None:
     """
     tensors, header = read_tensors(path, SCHEMA)
     here: dict[str, Any] = {**describe(run.model), **asdict(run.recipe), "seed": run.seed}
-    there: dict[str, Any] = {**header["model"], **header["recipe"]}
+    there: dict[str, Any] = {"noise": "auto", **header["model"], **header["recipe"]}      # older ones do not say
     free = {"schema"} | ({"steps"} if run.recipe.final_lr == run.recipe.lr else set())
     here["spec"], there["spec"] = _plain(here["spec"]), _plain(there["spec"])
     if different := [k for k in here if k not in free and here[k] != there.get(k)]:

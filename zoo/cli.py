@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--precision", choices=["float32", "tf32", "bf16"], default="float32", help="of the nets' products")
     p.add_argument("--engine", choices=["auto", "eager", "compile", "cudagraph", "compile+cudagraph"], default="auto",
                    help="who makes the steps; auto measures which is fastest for so many")
+    p.add_argument("--noise", choices=["auto", "philox"], default="auto", help="philox: a GPU's numbers, on a CPU too")
     p.add_argument("--checkpoint-every", type=int, default=1000, help="steps")
     p.add_argument("--resume", action="store_true", help="continue from the folder's checkpoint")
 
@@ -191,7 +192,7 @@ def _train(args: argparse.Namespace, first: bool) -> None:
     result = zoo.fit(model, data, steps=args.steps, epochs=args.epochs, batch_size=args.batch_size, lr=args.lr,
                      final_lr=args.final_lr, warmup=args.warmup, clip=args.clip, ema=args.ema,
                      early_stopping=args.early_stopping, seed=args.seed, device=args.device, precision=args.precision,
-                     engine=args.engine, out=out, checkpoint_every=args.checkpoint_every, resume=args.resume)
+                     engine=args.engine, noise=args.noise, out=out, checkpoint_every=args.checkpoint_every, resume=args.resume)
     if not first:
         return
     bound = (f"{args.name} has no bound to report" if model.entry.bound == "none" else

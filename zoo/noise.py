@@ -179,8 +179,11 @@ class Given:
         return self.drawn[self.site]
 
 
-def keyed(seed: int, step: int, device: torch.device) -> Noise:
-    """The noise of one step: torch's generator on a CPU, where it is fastest; Philox where kernels are fused."""
-    if device.type == "cpu":
+def keyed(seed: int, step: int, device: torch.device, kind: str = "auto") -> Noise:
+    """The noise of one step: torch's generator on a CPU, where it is fastest, but for the kind "philox"; Philox where kernels
+    are fused."""
+    cpu = device.type == "cpu"
+    if cpu and kind == "auto":
         return Generated(seed, step, device)
-    return Philox(torch.full((), fold(seed, step), dtype=torch.int64, device=device))      # a fill: no copy to wait for
+    key = torch.full((), fold(seed, step), dtype=torch.int64, device=device)               # a fill: no copy to wait for
+    return Philox(key, fused=not cpu)

@@ -99,7 +99,7 @@ class Program:
         rows = run.part(done)
         columns = [getattr(rows, name) for name in self.columns]
         if self.ahead:
-            return [*columns, *ahead(keyed(run.seed, done, self.device), self.sites)]
+            return [*columns, *ahead(keyed(run.seed, done, self.device, self.recipe.noise), self.sites)]
         return [*columns, torch.full((), fold(run.seed, done), dtype=torch.int64, device=self.device)]
 
     # -- the program ----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from .variant import Batch, Contract
 
 LOG_ROWS = 100                                              # steps kept on the device between two reads of the host
 PRECISIONS = ("float32", "tf32", "bf16")
+NOISES = ("auto", "philox")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Recipe:
     precision: str
     evaluate_every: int
     early_stopping: int | None
+    noise: str = "auto"
 
     def __post_init__(self) -> None:
         for name, low in (("steps", 1), ("batch_size", 1), ("warmup", 0), ("evaluate_every", 1)):
@@ -43,6 +45,8 @@ class Recipe:
             raise ValueError(f"ema is {self.ema}; it must be in [0, 1), 0 for none")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}; it must be one of {', '.join(PRECISIONS)}")
+        if self.noise not in NOISES:
+            raise ValueError(f"noise is {self.noise!r}; it must be one of {', '.join(NOISES)}")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise ValueError(f"early_stopping is {self.early_stopping}; it is how many evaluations without gain to bear, "
                              "at least 1")
@@ -59,7 +63,8 @@ class Recipe:
 
 def plan(examples: int, *, steps: int | None = None, epochs: float | None = None, batch_size: int = 128, lr: float = 1e-3,
          final_lr: float | None = None, weight_decay: float = 0.0, warmup: int = 0, clip: float = 1000.0, ema: float = 0.0,
-         precision: str = "float32", evaluate_every: int | None = None, early_stopping: int | None = None) -> Recipe:
+         precision: str = "float32", evaluate_every: int | None = None, early_stopping: int | None = None,
+         noise: str = "auto") -> Recipe:
     """The recipe for so many examples, its defaults filled in; the settings are those of `zoo.fit`.
 
     Raises: ValueError for a setting out of range.
@@ -70,7 +75,7 @@ def plan(examples: int, *, steps: int | None = None, epochs: float | None = None
     per_epoch = examples // max(batch_size, 1)
     total = steps if steps is not None else math.ceil((20 if epochs is None else epochs) * per_epoch)
     return Recipe(total, batch_size, lr, lr if final_lr is None else final_lr, weight_decay, warmup, clip, ema, precision,
-                  evaluate_every or max(per_epoch, 100), early_stopping)
+                  evaluate_every or max(per_epoch, 100), early_stopping, noise)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ class Run:
     def step(self) -> None:
         """Reads nothing on the host. The gradients of objective and critic are taken apart: neither leaks into the other."""
         r, done = self.recipe, self.result.steps
-        noise = self.ranks.noise(keyed(self.seed, done, self.device))
+        noise = self.ranks.noise(keyed(self.seed, done, self.device, r.noise))
         batch = self.part(done).batch(noise=noise)
         loss, critic, seen, updated = self.losses(batch, noise, self.step_tensor)
         norm = self._descend(self.optimiser, loss)
@@ -160,7 +160,7 @@ class Run:
 
     def _evaluate(self, done: int) -> float:
         with self.averaged():
-            elbo = mean_elbo(self.model, self.valid, self.seed, ranks=self.ranks)
+            elbo = mean_elbo(self.model, self.valid, self.seed, ranks=self.ranks, kind=self.recipe.noise)
             if elbo > self.result.best_elbo and done >= self.recipe.warmup:        # before that the bound is not trained for
                 self.result.best_elbo, self.result.best_step, self.since_best = elbo, done, 0
                 if self.recipe.early_stopping:
@@ -202,14 +202,16 @@ class Run:
 
 
 @torch.no_grad()
-def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, ranks: Ranks | None = None) -> float:
-    """Mean ELBO in nats per example, one draw of z each, the same noise at every call. `ranks` take batches in turn."""
+def mean_elbo(model: Contract, split: Split, seed: int, batch_size: int = 1000, ranks: Ranks | None = None,
+              kind: str = "auto") -> float:
+    """Mean ELBO in nats per example, one draw of z each, the same noise, of this kind, at every call. `ranks` take batches in
+    turn."""
     training, total = model.training, torch.zeros((), dtype=torch.float64, device=model.device)
     model.eval()
     rank, size = (ranks.rank, ranks.size) if ranks else (0, 1)
     turns = range(rank, math.ceil(len(split) / batch_size), size)
     for i, part in zip(turns, split.ahead(slice(i * batch_size, (i + 1) * batch_size) for i in turns), strict=True):
-        noise = keyed(fold(seed, VALID), i, model.device)
+        noise = keyed(fold(seed, VALID), i, model.device, kind)
         total += model(part.batch(noise=noise), 1, noise).elbo.double().sum()
     model.train(training)
     if ranks:

@@ -19,7 +19,7 @@ from .variant import Contract
 def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: float | None = None, batch_size: int = 128,
         lr: float = 1e-3, final_lr: float | None = None, weight_decay: float = 0.0, warmup: int = 0, clip: float = 1000.0,
         ema: float = 0.0, seed: int = 0, device: torch.device | str = "auto", precision: str = "float32",
-        engine: str = "auto", evaluate_every: int | None = None, early_stopping: int | None = None,
+        engine: str = "auto", noise: str = "auto", evaluate_every: int | None = None, early_stopping: int | None = None,
         out: str | Path | None = None, checkpoint_every: int = 1000, resume: bool = False,
         on_log: Callable[[dict[str, float]], None] | None = None, progress: bool = True, tensorboard: bool = True) -> Result:
     """Train a model in place.
@@ -32,6 +32,7 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     precision         "float32"; "tf32", a GPU's products; "bf16": nets in bfloat16, densities and optimiser in float32
     engine            who makes the steps (`zoo.engines`): "eager", "compile", "cudagraph", "compile+cudagraph", or "auto": the
                       fastest for so many steps, by measuring. Equal to rounding; only one and the same gives equal bits
+    noise             "auto"; or "philox": on a CPU the numbers that a GPU makes, so that both runs are one, to rounding; slower
     evaluate_every    steps between validation ELBOs (default: an epoch, at least 100 steps)
     early_stopping    evaluations without a better validation ELBO to bear; the best weights are left in the model
     out               folder for checkpoint.safetensors, model.safetensors, log.jsonl and, where installed, TensorBoard's files
@@ -45,7 +46,7 @@ def fit(model: Contract, data: Dataset, *, steps: int | None = None, epochs: flo
     """
     recipe = plan(len(data.train), steps=steps, epochs=epochs, batch_size=batch_size, lr=lr, final_lr=final_lr,
                   weight_decay=weight_decay, warmup=warmup, clip=clip, ema=ema, precision=precision,
-                  evaluate_every=evaluate_every, early_stopping=early_stopping)
+                  evaluate_every=evaluate_every, early_stopping=early_stopping, noise=noise)
     run = model, seed, None if out is None else Path(out)
     return _train([run], data, recipe, engine, device, checkpoint_every, resume, on_log, progress, tensorboard)[0]
 

@@ -104,7 +104,7 @@ def test_what_is_wrong_is_said(quick, monkeypatch, arguments, message, tmp_path,
 
 def test_it_needs_torch_and_little_else(tmp_path):
     """A whole run, but for the compiler."""
-    absent = ["zoo", "scipy", "sklearn", "matplotlib", "jsonschema", "safetensors", "torchvision", "PIL", "tqdm", "pandas",
+    absent = ["zoo.face", "scipy", "sklearn", "matplotlib", "jsonschema", "safetensors", "torchvision", "PIL", "tqdm", "pandas",
               "tensorboard", "optuna", "ray", "pytest"]
     code = f"""
 import sys; sys.modules.update(dict.fromkeys({absent}))
