@@ -246,6 +246,12 @@ def test_auto_does_not_compile_for_few_steps(clock, tmp_path):
     assert fit(steps=60)[1].engine == "eager" and not (tmp_path / "cache").exists()
 
 
+def test_auto_takes_models_that_no_registry_made(clock):
+    model = small("vae", "binary")
+    del model.settings
+    assert fit(model, steps=200)[1].engine == "compile"
+
+
 def test_auto_survives_a_damaged_memory(clock, tmp_path):
     path = tmp_path / "cache/vae-zoo/engines.json"
     path.parent.mkdir(parents=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .program import WARM, Program
-from .store import describe, write_atomically
+from .store import write_atomically
 
 if TYPE_CHECKING:
     from .run import Run
@@ -147,7 +147,8 @@ def _key(runs: "Sequence[Run]") -> str:
     run = runs[0]
     device = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else f"cpu {torch.get_num_threads()}"
     sizes = [list(p.shape) for p in run.model.parameters()]
-    what = [describe(run.model), sizes, run.recipe.batch_size, run.recipe.precision, device, torch.__version__, len(runs)]
+    what = [type(run.model).__qualname__, run.model.spec, getattr(run.model, "settings", None), sizes, run.recipe.batch_size,
+            run.recipe.precision, device, torch.__version__, len(runs)]
     return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
 
 
