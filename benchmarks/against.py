@@ -162,8 +162,8 @@ def training(library: ModuleType, model: nn.Module, train: Tensor, test: Tensor,
 def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engines: Sequence[str],
            folder: Path) -> list[Side]:
     """Each begins with the weights of `model`, and trains on `train` in blocks of an epoch. `x`: what losses are of."""
-    eps, batches, resident = _noise(library, len(x), x.device), len(train) // BATCH, zoo.Split(train.to(x.device))
-    data = zoo.Dataset("images", zoo.DataSpec(library.SHAPE, "unit"), resident, resident.head(1), resident.head(1), note="")
+    train = train.to(x.device)
+    eps, batches, data = _noise(library, len(x), x.device), len(train) // BATCH, _data(library, train, train[:1])
 
     def ours(engine: str, precision: str) -> Side | None:
         one = library.SameNetworks.of(model)
@@ -176,7 +176,7 @@ def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engi
         return Side(f"zoo, {engine}, {precision}", precision, lambda: [step() for _ in range(batches)],
                     lambda: one.eval().loss(x, eps))
 
-    theirs, loop = copy.deepcopy(model), plain_steps(model, resident.held)
+    theirs, loop = copy.deepcopy(model), plain_steps(model, train)
     sides = [Side(THEIRS, "float32", library.epochs(theirs, train, BATCH, LR, folder),
                   lambda: library.loss(theirs.eval(), x, eps)),
              Side(LOOP, "float32", lambda: loop(batches), lambda: library.loss(model.eval(), x, eps)),
@@ -208,9 +208,7 @@ def bounds(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int) 
     eps = _noise(library, library.COPIES, device)
     same = {THEIRS: library.log_p(model, x, library.COPIES, eps), "zoo": ours.log_p(x, eps)}
     _equal("bounds", same)
-    split = zoo.Split(x)
-    context = Context(ours, zoo.Dataset("images", ours.spec, split, split, split, note=""), Budget(),
-                      Evaluation(iwae_k=k, iwae_examples=n), seed=0)
+    context = Context(ours, _data(library, x, x), Budget(), Evaluation(iwae_k=k, iwae_examples=n), seed=0)
     turns = in_turns({THEIRS: lambda: library.log_p(model, x, k), "zoo": throughput.importance(context)}, device, BOUNDS)
     log_p = {THEIRS: library.log_p(model, x, k), "zoo": float(context.log_p.mean())}
     rates = {side: dict(zip(("value", "iqr"), turns.timing(side).rate(n * k), strict=True)) for side in log_p}
@@ -222,9 +220,7 @@ def refined(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int,
     """Their bound of the first n images from k samples each, and `nll_refined` from refined_k: seconds, log p(x) in nats."""
     device = next(model.parameters()).device
     x, ours = test[:n].to(device), library.SameNetworks.of(model).eval()
-    split = zoo.Split(x)
-    data = zoo.Dataset("images", ours.spec, split, split, split, note="")
-    evaluation = Evaluation(refined_k=refined_k, refined_examples=n)
+    data, evaluation = _data(library, x, x), Evaluation(refined_k=refined_k, refined_examples=n)
 
     def bound() -> float:
         found = nll_refined(Context(ours, data, Budget(), evaluation, seed=0))
@@ -239,8 +235,7 @@ def refined(library: ModuleType, model: nn.Module, test: Tensor, n: int, k: int,
 def learnt(library: ModuleType, name: str, train: Tensor, test: Tensor, epochs: int, seeds: Sequence[int],
            device: torch.device) -> Record:
     """By precision, the ELBO of the test images, evaluated in float32, after so many epochs from each seed; nats."""
-    spec, held_out = zoo.DataSpec(library.SHAPE, "unit"), zoo.Split(test)
-    data = zoo.Dataset("images", spec, zoo.Split(train), held_out, held_out, note="")
+    data = _data(library, train, test)
 
     def elbo(precision: str, seed: int) -> float:
         model = library.SameNetworks.of(library.build(name, seed))
@@ -248,6 +243,12 @@ def learnt(library: ModuleType, name: str, train: Tensor, test: Tensor, epochs: 
                          engine="eager", evaluate_every=NEVER, progress=False, tensorboard=False)
         return result.history[-1]["valid_elbo"]
     return {precision: [elbo(precision, seed) for seed in seeds] for precision in DTYPES}
+
+
+def _data(library: ModuleType, train: Tensor, test: Tensor) -> zoo.Dataset:
+    """These images as a data set, which is validated on what it is tested on."""
+    held_out = zoo.Split(test)
+    return zoo.Dataset("images", zoo.DataSpec(library.SHAPE, "unit"), zoo.Split(train), held_out, held_out, note="")
 
 
 def _times(turns: Turns, side: str, others: Sequence[str]) -> dict[str, Record]:

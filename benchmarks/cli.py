@@ -204,6 +204,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_args(arguments)
+    spin_briefly()
     try:
         return args.do(args)
     except (LookupError, ValueError, OSError, ModuleNotFoundError) as error:
@@ -215,7 +216,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    spin_briefly()
     from . import harness, report, suite, table
     chosen = suite.load(args.suite, datasets=args.datasets, variants=args.variants, seeds=args.seeds)
     records = harness.run(chosen, device=args.device, data_root=args.data_root, out=args.out, rerun=args.rerun,
@@ -275,7 +275,6 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _kernels(args: argparse.Namespace) -> int:
-    spin_briefly()
     from . import kernel_table
     if args.predict:
         if importlib.util.find_spec("triton") is None:
@@ -309,7 +308,6 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    spin_briefly()
     import zoo
 
     from . import tune

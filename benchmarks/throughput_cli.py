@@ -5,8 +5,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.openmp import spin_briefly
-
 DESCRIPTION = """\
 Time training (zoo.fit's own steps), encoding, sampling and importance-weighted evaluation of every variant that takes the data,
 at batch 128 and at the batch from which doubling gains no more. A few minutes. Models are untrained, with default settings.
@@ -45,7 +43,6 @@ def add(commands: Any) -> None:
 
 
 def _throughput(args: argparse.Namespace) -> int:
-    spin_briefly()
     from . import against, throughput, throughput_table
     if args.against:
         part = against.run(args.against, args.data, args.data_root, args.engines, args.device, args.out)

@@ -35,6 +35,14 @@ def assert_same_run(got, expected):
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3, msg=name)
 
 
+def steps(program, alone):
+    """As many steps of the program as of the runs by themselves."""
+    for _ in range(STEPS):
+        program.step()
+        for run in alone:
+            run.step()
+
+
 @pytest.fixture
 def traced(monkeypatch):
     """torch.compile's tracing and autograd, without its code generator, which takes half a minute."""
@@ -46,9 +54,7 @@ def traced(monkeypatch):
 def test_the_program_is_the_step(name):
     ours, expected = run_of(name), run_of(name)
     program = Program([ours])
-    for _ in range(STEPS):
-        program.step()
-        expected.step()
+    steps(program, [expected])
     assert_same_run(ours, expected)
     assert float(ours.step_tensor) == ours.result.steps == STEPS
 
@@ -57,10 +63,7 @@ def test_the_program_is_the_step(name):
 def test_several_seeds_at_once_are_separate_runs(name):
     together, alone = ([run_of(name, seed) for seed in (3, 4, 5)] for _ in range(2))
     program = Program(together)
-    for _ in range(STEPS):
-        program.step()
-        for run in alone:
-            run.step()
+    steps(program, alone)
     for got, expected in zip(together, alone, strict=True):
         assert_same_run(got, expected)
 
@@ -73,10 +76,7 @@ def test_a_program_makes_its_noise_itself_as_on_a_gpu(name, many, monkeypatch):
     together, alone = ([run_of(name, seed) for seed in range(1 + many)] for _ in range(2))
     program = Program(together)
     program.ahead = False
-    for _ in range(STEPS):
-        program.step()
-        for run in alone:
-            run.step()
+    steps(program, alone)
     for got, expected in zip(together, alone, strict=True):
         assert_same_run(got, expected)
 
@@ -133,9 +133,7 @@ def test_the_whole_step_is_traced_without_a_break(name, traced):
     """One of each: plain, a critic, buffers."""
     compiled, expected = run_of(name), run_of(name)
     program = Program([compiled], compiled=True)
-    for _ in range(STEPS):
-        program.step()
-        expected.step()
+    steps(program, [expected])
     assert_same_run(compiled, expected)
 
 
@@ -145,9 +143,7 @@ def test_the_compiled_step_gives_eager_losses(precision):
     recipe = replace(RECIPE, precision=precision)
     compiled, expected = (run_of("vae", recipe=recipe, scale=0.1) for _ in range(2))
     program = Program([compiled], compiled=True)
-    for _ in range(STEPS):
-        program.step()
-        expected.step()
+    steps(program, [expected])
     if precision == "bf16":                                 # fused operations round less often
         torch.testing.assert_close(compiled.rows[:STEPS], expected.rows[:STEPS], rtol=2e-2, atol=2e-2)
     else:

@@ -55,9 +55,7 @@ def read_checkpoint(run: "Run", path: Path) -> None:
     for key, value in result.items():
         setattr(run.result, key, value)
     run.since_best = header["since_best"]
-    run.step_tensor.fill_(run.result.steps)
-    run.optimiser.after(run.result.steps)
-    run.critic.after(run.result.steps)
+    run.count()
 
 
 def _moments(run: "Run") -> dict[str, list[Tensor]]:

@@ -42,6 +42,7 @@ EXAMPLES = """examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point. A wrong name, setting, file or value ends in one line and exit status 2."""
     args = parser().parse_args(argv)
+    spin_briefly()
     try:
         args.run(args)
         sys.stdout.flush()
@@ -168,7 +169,6 @@ def show(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    spin_briefly()
     from zoo.ranks import joined
     from zoo.training import choose_device
     with joined(choose_device(args.device)) as ranks:

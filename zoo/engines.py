@@ -110,7 +110,7 @@ class Engine:
             yield
             found[f"{name} begins"] = time.perf_counter() - began
             took = yield from self._timed()
-            if run.result.engine != name:                          # it failed
+            if run.result.engine != name:                   # it failed
                 break
             found[name] = took
         best = min((n for n in HOW if n in found),

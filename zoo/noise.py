@@ -185,5 +185,9 @@ def keyed(seed: int, step: int, device: torch.device, kind: str = "auto") -> Noi
     cpu = device.type == "cpu"
     if cpu and kind == "auto":
         return Generated(seed, step, device)
-    key = torch.full((), fold(seed, step), dtype=torch.int64, device=device)               # a fill: no copy to wait for
-    return Philox(key, fused=not cpu)
+    return Philox(step_key(seed, step, device), fused=not cpu)
+
+
+def step_key(seed: int, step: int, device: torch.device) -> Tensor:
+    """Of the Philox noise of one step."""
+    return torch.full((), fold(seed, step), dtype=torch.int64, device=device)              # a fill: no copy to wait for

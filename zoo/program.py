@@ -8,6 +8,7 @@ Several models of one shape, seeds of a variant, are stacked along a leading axi
 then are views into the stacks. Each is clipped by its own norm.
 """
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from torch.func import functional_call, vjp, vmap
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from .adamw import AdamW
-from .noise import Asked, Given, Noise, Philox, ahead, fold, keyed
+from .noise import Asked, Given, Noise, Philox, ahead, keyed, step_key
 from .recipe import LOG_ROWS
 from .variant import Batch
 
@@ -44,7 +45,7 @@ class Program:
         self.split, self.losses = run.train, run.losses
         self.columns = [name for name in run.train.columns() if name != "factors"]
         self.ahead = run.device.type == "cpu"               # elsewhere noise is made inside, from a key
-        self.sites = _sites(run)
+        self.sites = _sites(run) if self.ahead else []
         for other in runs:
             other.step_tensor = run.step_tensor
         self.step_tensor = run.step_tensor
@@ -69,14 +70,13 @@ class Program:
     def release(self) -> None:
         """Let the runs' own steps go on."""
         for run in self.runs:
-            run.optimiser.after(run.result.steps)
-            run.critic.after(run.result.steps)
+            run.count()
 
     # -- what is shared -------------------------------------------------------------------------------------------------
     def _moved(self, optimisers: list[AdamW]) -> AdamW:
         """What moves the parameters of all."""
-        weights = {name: self._joined([o.weights[name] for o in optimisers]) for name in optimisers[0].weights}
-        moved = AdamW(weights, optimisers[0].betas, optimisers[0].decay)
+        moved = copy.copy(optimisers[0])
+        moved.weights = {name: self._joined([o.weights[name] for o in optimisers]) for name in moved.weights}
         moved.first = [self._joined(list(moments)) for moments in zip(*(o.first for o in optimisers), strict=True)]
         moved.second = [self._joined(list(moments)) for moments in zip(*(o.second for o in optimisers), strict=True)]
         return moved
@@ -100,7 +100,7 @@ class Program:
         columns = [getattr(rows, name) for name in self.columns]
         if self.ahead:
             return [*columns, *ahead(keyed(run.seed, done, self.device, self.recipe.noise), self.sites)]
-        return [*columns, torch.full((), fold(run.seed, done), dtype=torch.int64, device=self.device)]
+        return [*columns, step_key(run.seed, done, self.device)]
 
     # -- the program ----------------------------------------------------------------------------------------------------
     def _whole(self, inputs: list[Tensor]) -> None:

@@ -96,6 +96,12 @@ class Run:
         self.ranks.average(g for g in gradients if g is not None)
         return optimiser.step(gradients, self.recipe.rate(self.result.steps), self.recipe.clip)
 
+    def count(self) -> None:
+        """Let what counts on the device go on after the steps made."""
+        self.step_tensor.fill_(self.result.steps)
+        self.optimiser.after(self.result.steps)
+        self.critic.after(self.result.steps)
+
     def part(self, done: int) -> Split:
         """This rank's rows of data of a step. Those on disk are read ahead, from the first step on that is taken."""
         if self.train.in_memory:

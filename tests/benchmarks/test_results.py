@@ -1,5 +1,6 @@
 """What is committed under results/: records that can be read, reports that say what the records say, and not too much of it."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import zoo
-from benchmarks import record, report
+from benchmarks import kernel_table, record, report, throughput_table
 from benchmarks.baselines import BASELINES, entry
 from benchmarks.metrics import METRICS
 
@@ -32,6 +33,12 @@ def test_the_report_says_what_the_records_say(suite, tmp_path):
     shutil.copytree(RESULTS / suite, tmp_path / suite, ignore=shutil.ignore_patterns("models"))
     report.build(suite, tmp_path)
     assert (tmp_path / suite / "README.md").read_text() == (RESULTS / suite / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("folder", "table"), [("kernels", kernel_table), ("throughput", throughput_table)])
+def test_the_page_of_all_devices_says_what_their_records_say(folder, table):
+    records = [json.loads(path.read_text()) for path in sorted((RESULTS / folder).glob("*.json"))]
+    assert not records or (RESULTS / folder / "README.md").read_text() == table.page(records)
 
 
 def test_results_stay_small():                            # a page is 1.2 MB of plotting library before it says anything
