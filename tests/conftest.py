@@ -1,6 +1,7 @@
 """Every test runs on one thread, from one seed. Real files come from $ZOO_DATA or from ../shared/data beside the checkout."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from zoo.data import Dataset, load_dataset
 
 REAL_ROOT = Path(os.environ.get("ZOO_DATA") or Path(__file__).parents[2] / "shared" / "data")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)    # shells have background jobs, and all they start, ignore Ctrl-C
 
 
 @pytest.fixture(autouse=True)
