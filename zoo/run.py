@@ -8,7 +8,7 @@ in LOG_ROWS steps.
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .adamw import AdamW
 from .checkpoint import read_checkpoint, write_checkpoint
+from .convolution import as_products
 from .data import Dataset, Split
 from .log import COLUMNS, Log
 from .noise import fold, keyed
@@ -70,6 +71,9 @@ class Run:
         self.since_best = 0
         self.permutation = (-1, torch.empty(0))             # of an epoch: derived, never saved
         self.ahead: Generator[Split] | None = None          # batches of data on disk
+        self.until_closed = ExitStack()
+        if self.device.type == "cpu":
+            self.until_closed.enter_context(as_products(model))
 
     # -- one step -------------------------------------------------------------------------------------------------------
     def step(self) -> None:
@@ -111,7 +115,8 @@ class Run:
         return next(self.ahead)
 
     def close(self) -> None:
-        """End the processes that read ahead, whatever keeps this run."""
+        """End the processes that read ahead, whatever keeps this run, and leave the model as it was made."""
+        self.until_closed.close()
         if self.ahead is not None:
             self.ahead.close()
 
