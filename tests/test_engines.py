@@ -137,6 +137,22 @@ def test_the_whole_step_is_traced_without_a_break(name, traced):
     assert_same_run(compiled, expected)
 
 
+def test_programs_side_by_side_keep_what_each_has_compiled(traced):
+    """Of one shape, but with other settings. What users have compiled stays, too."""
+    theirs = torch.compile(lambda x: x + 1, fullgraph=True)
+    theirs(torch.zeros(2))
+    recipes = RECIPE, replace(RECIPE, lr=1e-2, clip=0.1)
+    ours, expected = ([run_of("vae", recipe=recipe) for recipe in recipes] for _ in range(2))
+    programs = [Program([run], compiled=True) for run in ours]
+    for _ in range(STEPS):
+        for stepper in (*programs, *expected):
+            stepper.step()
+    for got, wanted in zip(ours, expected, strict=True):
+        assert_same_run(got, wanted)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        theirs(torch.zeros(2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_the_compiled_step_gives_eager_losses(precision):

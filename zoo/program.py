@@ -10,6 +10,8 @@ then are views into the stacks. Each is clipped by its own norm.
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import partial
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,7 +45,9 @@ class Program:
                              "or LayerNorm, track_running_stats=False, or one seed with engine 'eager'")
         self.runs, self.many, self.recipe, self.device = runs, len(runs) > 1, run.recipe, run.device
         self.split, self.losses = run.train, run.losses
-        self.columns = [name for name in run.train.columns() if name != "factors"]
+        columns = {name: column for name, column in run.train.columns().items() if name != "factors"}
+        self.columns = list(columns)
+        self.held = [c for c in columns.values() if isinstance(c, Tensor)] if run.train.in_memory else []
         self.ahead = run.device.type == "cpu"               # elsewhere noise is made inside, from a key
         self.sites = _sites(run) if self.ahead else []
         for other in runs:
@@ -56,10 +60,9 @@ class Program:
         self.rows = torch.stack([r.rows for r in runs], 1)
         for i, r in enumerate(runs):
             r.rows = self.rows[:, i]
-        if compiled:
-            torch.compiler.reset()                          # else programs of earlier runs count as recompilations
-        whole = torch.compile(self._whole, fullgraph=True, dynamic=False) if compiled else self._whole
-        self.execute: Callable[[list[Tensor]], None] = Captured(whole) if captured else whole
+        self.rates: Callable[..., list[Tensor]] = _compiled(Program._rates) if compiled else Program._rates
+        self.whole: Callable[..., None] = _compiled(Program._whole) if compiled else Program._whole
+        self.execute: Callable[[list[Tensor]], None] = Captured(self._execute) if captured else self._execute
 
     def step(self) -> None:
         inputs = [self._together(parts) for parts in zip(*(self._inputs(r) for r in self.runs), strict=True)]
@@ -94,29 +97,39 @@ class Program:
         return torch.stack(parts) if self.many else parts[0]
 
     def _inputs(self, run: "Run") -> list[Tensor]:
-        """A run's next rows of data and noise, drawn as its own step draws them; on a GPU the noise's key alone."""
+        """What differs from step to step. Of data in memory the indices, else the rows; of noise what is asked for, drawn as
+        the run's own step draws it, or on a GPU its key alone."""
         done = run.result.steps
-        rows = run.part(done)
-        columns = [getattr(rows, name) for name in self.columns]
+        rows = [run.order(done)] if self.held else list(map(partial(getattr, run.part(done)), self.columns))
         if self.ahead:
-            return [*columns, *ahead(keyed(run.seed, done, self.device, self.recipe.noise), self.sites)]
-        return [*columns, step_key(run.seed, done, self.device)]
+            return [*rows, *ahead(keyed(run.seed, done, self.device, self.recipe.noise), self.sites)]
+        return [*rows, step_key(run.seed, done, self.device)]
 
     # -- the program ----------------------------------------------------------------------------------------------------
-    def _whole(self, inputs: list[Tensor]) -> None:
+    def _execute(self, inputs: list[Tensor]) -> None:
+        self.whole(self, inputs, self.rates(self))
+
+    def _rates(self) -> list[Tensor]:
+        """What this step multiplies by: AdamW's rates, ours and the critic's, and the averages' decay. Made outside of what is
+        compiled, where a CPU's loops would make them anew for every few elements: cosines took four times as long as AdamW."""
+        step, recipe = self.step_tensor, self.recipe
+        lr, n = recipe.rate(step, torch.cos), step + 1
+        return [*self.ours.rates(lr, n), *self.theirs.rates(lr, n), recipe.remembered(step).clamp(max=recipe.ema)]
+
+    def _whole(self, inputs: list[Tensor], rates: list[Tensor]) -> None:
         step, clip = self.step_tensor, self.recipe.clip
-        lr = self.recipe.rate(step, torch.cos)
+        if self.held:
+            inputs = [*(column[inputs[0]] for column in self.held), *inputs[1:]]
         arguments = self.ours.weights, self.theirs.weights, self.buffers, inputs, step
         one = vmap(self._gradients, (0, 0, 0, 0, None)) if self.many else self._gradients
         ours, theirs, seen, updated = one(*arguments)
         with torch.no_grad():
-            norm = self.ours.written_out(ours, lr, clip, step + 1, self.many)
-            self.theirs.written_out(theirs, lr, clip, step + 1, self.many)
+            norm = self.ours.written_out(ours, rates[:3], clip, self.many)
+            self.theirs.written_out(theirs, rates[3:6], clip, self.many)
             for name, value in updated.items():
                 self.buffers[f"model.{name}"].copy_(value)
-            decay = self.recipe.remembered(step).clamp(max=self.recipe.ema)
             for mean, p in zip(self.average, self.ours.weights.values(), strict=False):
-                mean.lerp_(p, 1 - decay)
+                mean.lerp_(p, 1 - rates[6])
             row = torch.cat([seen, norm[..., None]], -1)
             self.rows.index_copy_(0, (step % LOG_ROWS).long()[None], row.view(1, *self.rows.shape[1:]))
             step.add_(1)
@@ -139,6 +152,13 @@ class Program:
                 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensors]]:
         loss, critic, seen, updated = functional_call(self.losses, (ours, theirs, buffers), (batch, noise, step))
         return (loss,) if critic is None else (loss, critic), (seen, updated)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Without guards: a program's state stays where it is, and looking at all of it takes a tenth of a small model's step. So
+    the code has to be this program's own: torch keeps what it compiled by code."""
+    own = FunctionType(function.__code__.replace(), function.__globals__, function.__name__)
+    return torch.compile(own, fullgraph=True, dynamic=False, options={"guard_filter_fn": lambda guards: [False] * len(guards)})
 
 
 class Captured:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,12 +86,14 @@ def _train(planned: "list[tuple[Contract, int, Path | None]]", data: Dataset, re
             raise ValueError("resume=True needs `out`, the folder of the run to continue")
     data.check()
     place = choose_device(device)
+    data = replace(data, train=data.train.to(place), valid=data.valid.to(place))           # once, for all runs
     with arithmetic(recipe.precision, place), ExitStack() as logs:
         runs = [Run(model.to(place), data, recipe, seed, out) for model, seed, out in planned]
         for run in runs:
+            logs.callback(run.close)
+        for run in runs:
             if resume:
                 run.restore()
-            logs.callback(run.close)
             first = run.ranks.first
             run.ranks.agree(run.result.steps, run.device)
             run.begin(logs.enter_context(Log(run.out if first else None, run.result.steps, recipe.steps, run.result.history,

@@ -113,11 +113,16 @@ class Split:
 
     def take(self, index: Tensor | slice) -> "Split":
         """The examples at `index`, as a split."""
-        return self._map(lambda column: column[index] if isinstance(column, Tensor) else column.take(index))
+        return self._map(lambda column: _rows(column, index) if isinstance(column, Tensor) else column.take(index))
 
     def _map(self, change: Callable[[Tensor | OnDisk], Tensor | OnDisk]) -> "Split":
         changed: dict[str, Any] = {name: change(column) for name, column in self.columns().items()}
         return replace(self, **changed)
+
+
+def _rows(column: Tensor, index: Tensor | slice) -> Tensor:
+    """column[index]: `index_select` takes rows in half the time."""
+    return column[index] if isinstance(index, slice) or index.dtype == torch.bool else column.index_select(0, index)
 
 
 @dataclass(frozen=True)
