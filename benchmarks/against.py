@@ -115,16 +115,19 @@ def check(library: ModuleType, model: nn.Module, x: Tensor) -> Record:
     eps = _noise(library, len(x), x.device)
     theirs, ours = copy.deepcopy(model).train(), library.SameNetworks.of(model).train()
     loss, ours_loss = library.loss(theirs, x, eps), ours.loss(x, eps)
-    named = {ours.counterpart(name): p for name, p in ours.named_parameters()}
-    parameters = dict(theirs.named_parameters())
-    a = torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(parameters.values()))])
-    b = torch.cat([g.flatten() for g in torch.autograd.grad(ours_loss, [named[name] for name in parameters])])
+    gradients, ours_gradients = _gradients(theirs, loss), library.SameNetworks.as_theirs(_gradients(ours, ours_loss))
+    a, b = (torch.cat([found[name].flatten() for name in gradients]) for found in (gradients, ours_gradients))
     difference = float((a - b).norm() / a.norm())
     found = {THEIRS: float(loss.detach()), "zoo": float(ours_loss.detach()), "gradients": difference}
     _equal("losses", found)
     if not difference <= ROUNDING:
         raise RuntimeError(f"the gradients of the two models differ: {found}; a comparison would mean nothing")
     return found
+
+
+def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
 @dataclass(frozen=True)

@@ -105,15 +105,21 @@ class UnitGaussian(Gaussian):
 
 
 class Codes(nn.Module):
-    """Its encoder's two outputs in one (B,2D)."""
+    """Its encoder, with its two heads as one product (B,2D): the zoo's nets end so."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
+        means, log_variances = net.embedding, net.log_var
+        assert isinstance(means, nn.Linear) and isinstance(log_variances, nn.Linear)
+        both = torch.nn.utils.skip_init(nn.Linear, means.in_features, 2 * means.out_features)
+        with torch.no_grad():
+            both.weight.copy_(torch.cat([means.weight, log_variances.weight]))
+            both.bias.copy_(torch.cat([means.bias, log_variances.bias]))
+        net.embedding, net.log_var = both, nn.Identity()
         self.net = net
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.net(x)
-        return torch.cat([out["embedding"], out["log_covariance"]], -1)
+        return self.net(x)["embedding"]
 
 
 class Means(nn.Module):
@@ -155,6 +161,14 @@ class SameNetworks(zoo.Variant):
         """The importance-weighted bound on log p(x), nats, mean over images, with this noise (K,D) for each."""
         return float(self(zoo.Batch(x), len(eps), Given(eps[:, None])).iwae.mean())
 
-    def counterpart(self, name: str) -> str:
-        """The name in pythae's model of a parameter of this one."""
-        return name.replace(".net.", ".", 1)
+    @staticmethod
+    def as_theirs(ours: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What belongs to each of this model's parameters, by pythae's names."""
+        found = {}
+        for name, value in ours.items():
+            theirs = name.replace(".net.", ".", 1)
+            if "embedding" in theirs:
+                found[theirs], found[theirs.replace("embedding", "log_var")] = value.chunk(2)
+            else:
+                found[theirs] = value
+        return found
