@@ -44,25 +44,34 @@ class AdamW:
               amsgrad=False, beta1=self.betas[0], beta2=self.betas[1], lr=lr, weight_decay=self.decay, eps=EPS, maximize=False)
         return norm
 
-    def rates(self, lr: Tensor, n: Tensor) -> list[Tensor]:
-        """What the n-th step multiplies by: the first moment, the second's root, the weights."""
-        b1, b2 = self.betas
-        return [lr / -torch.expm1(n * math.log(b1)), (-torch.expm1(n * math.log(b2))).rsqrt(), 1 - lr * self.decay]
-
-    def written_out(self, gradients: Sequence[Tensor], rates: Sequence[Tensor], clip: float, many: bool) -> Tensor:
-        """The step of these rates in plain torch. many: all tensors are stacks of several models', each of which is clipped by
-        itself.
+    def written_out(self, gradients: Sequence[Tensor], lr: Tensor, clip: float, n: Tensor, many: bool) -> Tensor:
+        """The n-th step in plain torch. many: all tensors are stacks of several models', each of which is clipped by itself.
 
         Returns the norm before clipping, of each model.
         """
         if not gradients:
-            return torch.zeros_like(rates[0])
-        (b1, b2), (of_first, of_root, of_weights) = self.betas, rates
+            return torch.zeros_like(n)
+        b1, b2 = self.betas
+        first, root = -torch.expm1(n * math.log(b1)), (-torch.expm1(n * math.log(b2))).sqrt()
         norm = torch.stack([(g.reshape(len(g), -1) if many else g.flatten()).square().sum(-1) for g in gradients]).sum(0).sqrt()
         scale = (clip / (norm + 1e-6)).clamp(max=1)
+        made = made_once(torch.cat([torch.stack([lr / first, 1 / root, 1 - lr * self.decay]), scale.view(-1)]))
+        (size, spread, kept), scale = made[:3], made[3:].view_as(scale)
         for p, g, m, v in zip(self.weights.values(), gradients, self.first, self.second, strict=True):
             g = g * scale.view(-1, *[1] * (g.dim() - 1)) if many else g * scale
             m.lerp_(g, 1 - b1)
             v.lerp_(g.square(), 1 - b2)
-            p.mul_(of_weights).sub_(of_first * m / (v.sqrt() * of_root + EPS))
+            p.mul_(kept).sub_(size * m / (v.sqrt() * spread + EPS))
         return norm
+
+
+@torch.library.custom_op("vae_zoo::made_once", mutates_args=())
+def made_once(x: Tensor) -> Tensor:
+    """x; which a compiled program keeps in memory. Without it scalars are made anew in every loop that takes them, on a CPU for
+    every few elements: a schedule's cosine and its like cost four times as much as the update itself."""
+    return x.clone()
+
+
+@made_once.register_fake
+def _(x: Tensor) -> Tensor:
+    return torch.empty_like(x)

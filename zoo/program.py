@@ -60,9 +60,8 @@ class Program:
         self.rows = torch.stack([r.rows for r in runs], 1)
         for i, r in enumerate(runs):
             r.rows = self.rows[:, i]
-        self.rates: Callable[..., list[Tensor]] = _compiled(Program._rates) if compiled else Program._rates
-        self.whole: Callable[..., None] = _compiled(Program._whole) if compiled else Program._whole
-        self.execute: Callable[[list[Tensor]], None] = Captured(self._execute) if captured else self._execute
+        whole = partial(_compiled(Program._whole) if compiled else Program._whole, self)
+        self.execute: Callable[[list[Tensor]], None] = Captured(whole) if captured else whole
 
     def step(self) -> None:
         inputs = [self._together(parts) for parts in zip(*(self._inputs(r) for r in self.runs), strict=True)]
@@ -106,30 +105,21 @@ class Program:
         return [*rows, step_key(run.seed, done, self.device)]
 
     # -- the program ----------------------------------------------------------------------------------------------------
-    def _execute(self, inputs: list[Tensor]) -> None:
-        self.whole(self, inputs, self.rates(self))
-
-    def _rates(self) -> list[Tensor]:
-        """What this step multiplies by: AdamW's rates, ours and the critic's, and the averages' decay. Made outside of what is
-        compiled, where a CPU's loops would make them anew for every few elements: cosines took four times as long as AdamW."""
+    def _whole(self, inputs: list[Tensor]) -> None:
         step, recipe = self.step_tensor, self.recipe
-        lr, n = recipe.rate(step, torch.cos), step + 1
-        return [*self.ours.rates(lr, n), *self.theirs.rates(lr, n), recipe.remembered(step).clamp(max=recipe.ema)]
-
-    def _whole(self, inputs: list[Tensor], rates: list[Tensor]) -> None:
-        step, clip = self.step_tensor, self.recipe.clip
+        lr, decay = recipe.rate(step, torch.cos), recipe.remembered(step).clamp(max=recipe.ema)
         if self.held:
             inputs = [*(column[inputs[0]] for column in self.held), *inputs[1:]]
         arguments = self.ours.weights, self.theirs.weights, self.buffers, inputs, step
         one = vmap(self._gradients, (0, 0, 0, 0, None)) if self.many else self._gradients
         ours, theirs, seen, updated = one(*arguments)
         with torch.no_grad():
-            norm = self.ours.written_out(ours, rates[:3], clip, self.many)
-            self.theirs.written_out(theirs, rates[3:6], clip, self.many)
+            norm = self.ours.written_out(ours, lr, recipe.clip, step + 1, self.many)
+            self.theirs.written_out(theirs, lr, recipe.clip, step + 1, self.many)
             for name, value in updated.items():
                 self.buffers[f"model.{name}"].copy_(value)
             for mean, p in zip(self.average, self.ours.weights.values(), strict=False):
-                mean.lerp_(p, 1 - rates[6])
+                mean.lerp_(p, 1 - decay)
             row = torch.cat([seen, norm[..., None]], -1)
             self.rows.index_copy_(0, (step % LOG_ROWS).long()[None], row.view(1, *self.rows.shape[1:]))
             step.add_(1)
