@@ -10,6 +10,7 @@ import copy
 import importlib.metadata
 import logging
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -104,22 +105,17 @@ class UnitGaussian(Gaussian):
         return -0.5 * (errors.sum(-1) + LOG_2PI * errors.shape[-1])
 
 
-class Codes(nn.Module):
-    """Its encoder, with its two heads as one product (B,2D): the zoo's nets end so."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        means, log_variances = net.embedding, net.log_var
-        assert isinstance(means, nn.Linear) and isinstance(log_variances, nn.Linear)
-        both = torch.nn.utils.skip_init(nn.Linear, means.in_features, 2 * means.out_features)
-        with torch.no_grad():
-            both.weight.copy_(torch.cat([means.weight, log_variances.weight]))
-            both.bias.copy_(torch.cat([means.bias, log_variances.bias]))
-        net.embedding, net.log_var = both, nn.Identity()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)["embedding"]
+def codes(net: nn.Module) -> nn.Module:
+    """The layers of its encoder, and its two heads as one product (B,2D): the zoo's nets end so."""
+    layers, means, log_variances = copy.deepcopy(net.layers), net.embedding, net.log_var
+    assert isinstance(layers, nn.ModuleList) and isinstance(means, nn.Linear) and isinstance(log_variances, nn.Linear)
+    heads = nn.utils.skip_init(nn.Linear, means.in_features, 2 * means.out_features)
+    with torch.no_grad():
+        heads.weight.copy_(torch.cat([means.weight, log_variances.weight]))
+        heads.bias.copy_(torch.cat([means.bias, log_variances.bias]))
+    takes_rows = isinstance(next(layers[0].children()), nn.Linear)
+    return nn.Sequential(OrderedDict(taken=nn.Flatten() if takes_rows else nn.Identity(), layers=nn.Sequential(*layers),
+                                     made=nn.Flatten(), heads=heads))
 
 
 class Means(nn.Module):
@@ -141,7 +137,7 @@ class SameNetworks(zoo.Variant):
 
     @classmethod
     def of(cls, model: VAE) -> "SameNetworks":
-        return cls(spec=zoo.DataSpec(SHAPE, "unit"), latent_dim=LATENT, encoder=Codes(copy.deepcopy(model.encoder)),
+        return cls(spec=zoo.DataSpec(SHAPE, "unit"), latent_dim=LATENT, encoder=codes(model.encoder),
                    decoder=Means(copy.deepcopy(model.decoder)))
 
     def objective(self, terms: zoo.Terms, step: Tensor) -> Tensor:
@@ -167,8 +163,8 @@ class SameNetworks(zoo.Variant):
         found = {}
         for name, value in ours.items():
             theirs = name.replace(".net.", ".", 1)
-            if "embedding" in theirs:
-                found[theirs], found[theirs.replace("embedding", "log_var")] = value.chunk(2)
+            if ".heads." in theirs:
+                found[theirs.replace("heads", "embedding")], found[theirs.replace("heads", "log_var")] = value.chunk(2)
             else:
                 found[theirs] = value
         return found
