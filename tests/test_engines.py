@@ -4,6 +4,7 @@ import functools
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from support import NAMES, NoHostReads, dataset, fit, kinds, perturbed, small, weights, without_time
@@ -93,10 +94,10 @@ def test_the_program_stays_on_the_device_and_at_its_addresses(many):
     program.step()
     state = [*program.ours.weights.values(), *program.theirs.weights.values(), *program.ours.first, *program.theirs.second,
              *program.average, program.rows, program.step_tensor, *runs[0].model.parameters()]
-    inputs = [program._together(parts) for parts in zip(*map(program._inputs, runs), strict=True)]
+    inputs = program._inputs(1)
     before = [t.data_ptr() for t in state]
     with NoHostReads():
-        program.execute(inputs)
+        program.whole(inputs)
     assert [t.data_ptr() for t in state] == before
 
 
@@ -125,6 +126,44 @@ def test_steps_may_go_from_one_engine_to_the_other():
     for _ in range(STEPS):
         expected.step()
     assert_same_run(ours, expected)
+
+
+class Looped:
+    """In the place of a CUDA graph: makes the steps of a replay one after the other."""
+
+    sizes: list[int]
+
+    def __init__(self, step):
+        self.step = step
+
+    def __call__(self, steps):
+        self.sizes.append(len(steps))
+        for inputs in steps:
+            self.step(inputs)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_replays_of_several_steps_end_where_something_is_due(streamed, monkeypatch, tmp_path):
+    """Where there is no GPU: which steps a replay is given, not the replay."""
+    Looped.sizes = []
+    monkeypatch.setattr("zoo.program.Captured", Looped)
+    monkeypatch.setitem(engines.HOW, "compile", (False, True))
+    data = dataset("binary")
+    if streamed:                                            # from disk, in an order that is read ahead
+        np.save(tmp_path / "x.npy", data.train.x.numpy())
+        monkeypatch.setattr("zoo.data.on_disk.HELD", 0)
+        data = zoo.load_dataset(f"npy:{tmp_path}/x.npy")
+        assert not data.train.in_memory
+    seen = {}
+    for engine in ("eager", "compile"):
+        model = zoo.create("vae", data.spec, latent_dim=4, hidden=16, net="mlp", seed=0)
+        result = zoo.fit(model, data, steps=67, batch_size=8, evaluate_every=26, checkpoint_every=34, engine=engine,
+                         progress=False, tensorboard=False, out=tmp_path / engine)
+        seen[engine] = [{k: v for k, v in row.items() if k != "seconds"} for row in result.history]
+    assert [row["step"] for row in seen["compile"]] == [26, 34, 52, 67]
+    assert Looped.sizes == [10, 10, *[1] * 6, *[1] * 8, 10, *[1] * 8, 10, *[1] * 5]
+    for a, b in zip(seen["compile"], seen["eager"], strict=True):
+        assert a == pytest.approx(b, rel=1e-4, abs=1e-4)
 
 
 # -- engines ------------------------------------------------------------------------------------------------------------
@@ -228,8 +267,8 @@ def clock(monkeypatch, tmp_path):
     monkeypatch.setattr(torch, "compile", lambda f, **_: f)
 
     def paced(kind, step):
-        def call(self):
-            step(self)
+        def call(self, *most):
+            step(self, *most)
             now[0] += pace[kind]
         return call
 

@@ -2,7 +2,7 @@
 
     eager       as it is written, with torch's fused optimiser
     compile     the whole step by torch.compile
-    cudagraph   the whole step captured once and replayed: on a GPU small models wait for launches
+    cudagraph   the whole step captured and replayed, several at once: on a GPU small models wait for launches
     auto        what is fastest here for the steps to come, found by measuring the run's own first steps, and remembered
 
 All give the same losses, to rounding. An engine that fails at its first steps gives way to eager, with a warning.
@@ -50,14 +50,16 @@ class Engine:
         if ranks > 1 and (name not in ("auto", "eager") or len(runs) > 1):
             raise ValueError(f"engine {name!r} of {len(runs)} run(s) is for one process, and {ranks} ranks exchange gradients; "
                              "they train one model with 'eager'")
-        self.runs, self.say = runs, say
+        self.runs, self.say, self.most = runs, say, 1
         self.program: Program | None = None
         if name == "auto" and result.steps and ("cudagraph" not in result.engine or runs[0].device.type == "cuda"):
             name = result.engine                            # what a checkpoint was made with: equal bits
         self.choosing: Iterator[None] | None = self._choose() if name == "auto" and ranks == 1 else None
         self._use("eager" if name == "auto" else name)
 
-    def step(self) -> None:
+    def step(self, most: int = 1) -> None:
+        """Make a step; or several, but no more than `most`, where a replay holds several."""
+        self.most = most
         if self.choosing is None:
             self._step()
         elif next(self.choosing, "chosen") == "chosen":
@@ -78,7 +80,7 @@ class Engine:
             self.runs[0].step()
             return
         self.program = self.program or Program(self.runs, *HOW[name])
-        self.program.step()
+        self.program.step(self.most)
 
     def _step(self) -> None:
         self.calls += 1
@@ -124,14 +126,14 @@ class Engine:
             _remember(self.runs, found)
 
     def _timed(self) -> Generator[None, None, float]:
-        """Yields after each step; returns the median seconds of the last TIMED."""
-        times = []
+        """Yields after each call; returns the median seconds of a step in the last TIMED."""
+        times, run = [], self.runs[0]
         for _ in range(WARM + TIMED):
-            began = time.perf_counter()
+            began, done = time.perf_counter(), run.result.steps
             self._step()
-            if self.runs[0].device.type == "cuda":
-                torch.cuda.synchronize(self.runs[0].device)
-            times.append(time.perf_counter() - began)
+            if run.device.type == "cuda":
+                torch.cuda.synchronize(run.device)
+            times.append((time.perf_counter() - began) / (run.result.steps - done))
             yield
         return statistics.median(times[WARM:])
 

@@ -27,7 +27,8 @@ from .variant import Batch
 if TYPE_CHECKING:
     from .run import Run
 
-WARM = 3                                                    # steps before a capture, as CUDA wants them
+WARM = 3                                                    # calls before a capture, as CUDA wants them
+AT_ONCE = 10                                                # steps of one replay: the host spends its time on tens of them
 Tensors = dict[str, Tensor]
 
 
@@ -60,14 +61,19 @@ class Program:
         self.rows = torch.stack([r.rows for r in runs], 1)
         for i, r in enumerate(runs):
             r.rows = self.rows[:, i]
-        whole = partial(_compiled(Program._whole) if compiled else Program._whole, self)
-        self.execute: Callable[[list[Tensor]], None] = Captured(whole) if captured else whole
+        self.whole = partial(_compiled(Program._whole) if compiled else Program._whole, self)
+        self.captured = Captured(self.whole) if captured else None
 
-    def step(self) -> None:
-        inputs = [self._together(parts) for parts in zip(*(self._inputs(r) for r in self.runs), strict=True)]
-        self.execute(inputs)
+    def step(self, most: int = 1) -> None:
+        """Make a step; or AT_ONCE, if they are replayed, and no more than `most`."""
+        n = AT_ONCE if self.captured and most >= AT_ONCE else 1
+        steps = [self._inputs(self.runs[0].result.steps + i) for i in range(n)]
+        if self.captured:
+            self.captured(steps)
+        else:
+            self.whole(steps[0])
         for run in self.runs:
-            run.result.steps += 1
+            run.result.steps += n
 
     def release(self) -> None:
         """Let the runs' own steps go on."""
@@ -95,10 +101,12 @@ class Program:
     def _together(self, parts: tuple[Tensor, ...]) -> Tensor:
         return torch.stack(parts) if self.many else parts[0]
 
-    def _inputs(self, run: "Run") -> list[Tensor]:
-        """What differs from step to step. Of data in memory the indices, else the rows; of noise what is asked for, drawn as
-        the run's own step draws it, or on a GPU its key alone."""
-        done = run.result.steps
+    def _inputs(self, done: int) -> list[Tensor]:
+        """What differs from step to step, of all models, after so many steps. Of data in memory the indices, else the rows; of
+        noise what is asked for, drawn as the run's own step draws it, or on a GPU its key alone."""
+        return [self._together(parts) for parts in zip(*(self._inputs_of(run, done) for run in self.runs), strict=True)]
+
+    def _inputs_of(self, run: "Run", done: int) -> list[Tensor]:
         rows = [run.order(done)] if self.held else list(map(partial(getattr, run.part(done)), self.columns))
         if self.ahead:
             return [*rows, *ahead(keyed(run.seed, done, self.device, self.recipe.noise), self.sites)]
@@ -152,31 +160,36 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Captured:
-    """Calls of a function that returns nothing, replayed from a CUDA graph once it has run WARM times.
+    """Steps replayed from a CUDA graph, one for each number of steps at once, after WARM calls that are made as they come.
 
-    The graph reads its inputs where those of the recorded call lay: later ones are copied there.
+    A graph reads its inputs where those of the recorded call lay: later ones are copied there.
     """
 
-    def __init__(self, call: Callable[[list[Tensor]], None]) -> None:
-        self.call, self.calls, self.graph = call, 0, torch.cuda.CUDAGraph()
-        self.side = torch.cuda.Stream()
-        self.static: list[Tensor] = []
+    def __init__(self, step: Callable[[list[Tensor]], None]) -> None:
+        self.step, self.warm, self.side = step, WARM, torch.cuda.Stream()
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, list[Tensor]]] = {}
 
-    def __call__(self, inputs: list[Tensor]) -> None:
-        self.calls += 1
-        if self.calls <= WARM:
+    def __call__(self, steps: list[list[Tensor]]) -> None:
+        if self.warm:
+            self.warm -= 1
             self.side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(self.side):
-                self.call(inputs)
+                for inputs in steps:
+                    self.step(inputs)
             torch.cuda.current_stream().wait_stream(self.side)
             return
-        if not self.static:
-            self.static = [t.clone() for t in inputs]
-            with torch.cuda.graph(self.graph):              # records, and does not run
-                self.call(self.static)
-        for mine, new in zip(self.static, inputs, strict=True):
-            mine.copy_(new)
-        self.graph.replay()
+        if len(steps) not in self.graphs:
+            self.graphs[len(steps)] = self._recorded(steps)
+        graph, static = self.graphs[len(steps)]
+        torch._foreach_copy_(static, [t for inputs in steps for t in inputs])
+        graph.replay()
+
+    def _recorded(self, steps: list[list[Tensor]]) -> tuple[torch.cuda.CUDAGraph, list[Tensor]]:
+        graph, static = torch.cuda.CUDAGraph(), [[t.clone() for t in inputs] for inputs in steps]
+        with torch.cuda.graph(graph):                       # records, and does not run
+            for inputs in static:
+                self.step(inputs)
+        return graph, [t for inputs in static for t in inputs]
 
 
 @torch.no_grad()

@@ -138,8 +138,14 @@ class Run:
     def going(self) -> bool:
         return self.result.steps < self.recipe.steps and not self.result.stopped_early
 
+    def unnoted(self, checkpoint_every: int) -> int:
+        """Steps to the next one after which something may be due."""
+        done, r = self.result.steps, self.recipe
+        marks = [LOG_ROWS, r.evaluate_every] if self.checkpoint is None else [LOG_ROWS, r.evaluate_every, checkpoint_every]
+        return min(r.steps - done, *(every - done % every for every in marks))
+
     def note(self, checkpoint_every: int) -> None:
-        """After a step: log, evaluate and write what is due."""
+        """After a step, or several: log, evaluate and write what is due."""
         r, result, done = self.recipe, self.result, self.result.steps
         evaluate, last = done % r.evaluate_every == 0, done == r.steps
         keep = self.checkpoint is not None and (done % checkpoint_every == 0 or last)

@@ -103,7 +103,7 @@ def _train(planned: "list[tuple[Contract, int, Path | None]]", data: Dataset, re
         going, lost = [run for run in runs if run.going], dict[int, DivergenceError]()
         stepper = Engine(runs, engine, runs[0].log.say) if going else None
         while stepper and going:
-            stepper.step()
+            stepper.step(going[0].unnoted(checkpoint_every))
             for run in going:
                 try:
                     run.note(checkpoint_every)
