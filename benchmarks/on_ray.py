@@ -65,7 +65,7 @@ class Share:
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        import ray.util.scheduling_strategies
     except ModuleNotFoundError:
         raise ModuleNotFoundError("--engine ray needs the package ray, which is not installed: pip install -e '.[ray]'; --jobs "
                                   "shares trials out on this machine without it") from None
@@ -101,7 +101,8 @@ def _share(there: dict[str, float], kind: str, device: str, jobs: int | None, gp
 
 
 def _run(ray: Any, plan: "Plan", tries: Tries, share: Share) -> "dict[str, Record | None]":
-    said = ray.remote(num_cpus=0)(_Said).remote()
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    said = ray.remote(num_cpus=0, scheduling_strategy=here)(_Said).remote()         # no other machine's end is the suite's
     token = plan.out / plan.suite.name / f".seen-{uuid.uuid4().hex}"
     token.parent.mkdir(parents=True, exist_ok=True)
     token.touch()

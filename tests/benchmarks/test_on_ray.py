@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -16,16 +18,29 @@ from benchmarks.cli import main
 TIMED = {"started", "seconds", "training", "env", "curve"}
 
 
-@pytest.fixture(scope="module")
-def cluster():
-    """cluster(path, out): the suite, on a cluster of one processor: one worker at a time, that takes trial after trial."""
+NODE = {"object_store_memory": 100_000_000, "include_dashboard": False}
+
+
+@contextmanager
+def cluster_of(cpus):
+    """A cluster whose head has so many processors."""
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     pytest.importorskip("ray")
     from ray.cluster_utils import Cluster
-    head = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100_000_000,
-                                                         "include_dashboard": False})
-    yield lambda path, out: harness.run(suite.load(str(path)), out=out, device="cpu", engine="ray", address=head.address)
-    head.shutdown()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, **NODE})
+    yield made
+    made.shutdown()
+
+
+def run_on(made, path, out):
+    return harness.run(suite.load(str(path)), out=out, device="cpu", engine="ray", address=made.address)
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """cluster(path, out): the suite, on a cluster of one processor: one worker at a time, that takes trial after trial."""
+    with cluster_of(1) as made:
+        yield partial(run_on, made)
 
 
 def at_work(name):
@@ -57,29 +72,69 @@ def test_the_records_are_those_of_a_serial_run(cluster, tiny, capfd):
     assert [r["started"] for r in cluster(path, out / "ray")] == before                 # finished: not run again
 
 
-@pytest.mark.slow
-def test_what_a_killed_worker_was_at_is_finished_by_another(cluster, tiny, capfd):
-    path, out = tiny
+def long(path):
+    """One trial, long enough to be broken off."""
     path.write_text(path.read_text().replace('"ae"]', "]").replace("steps = 5\n", "steps = 4000\n", 1)
                     .replace("evaluate_every = 5", "evaluate_every = 100"))
+
+
+@contextmanager
+def under_way(run, path, out):
+    """run(path, out) in a thread, from its first checkpoint on; what it returns, in a list."""
     found = []
-    runs = threading.Thread(target=lambda: found.extend(cluster(path, out)))
+    runs = threading.Thread(target=lambda: found.extend(run(path, out)))
     runs.start()
     deadline = time.monotonic() + 90
     while not list(out.glob("tiny/models/*/checkpoint.safetensors")):
         assert runs.is_alive() and time.monotonic() < deadline
         time.sleep(0.02)
-    (worker,), (log,) = at_work("digits vae"), out.glob("tiny/models/*/log.jsonl")
-    os.kill(worker, signal.SIGSTOP)
-    log.write_text(re.sub(r'"lr": [^,]+', '"lr": 7.0', log.read_text()))                   # to be seen again if it is resumed
-    os.kill(worker, signal.SIGKILL)
+    yield found
     runs.join(120)
-    said = "".join(capfd.readouterr())
-    assert "digits vae seed 0: its process was lost (WorkerCrashedError" in said
-    assert "once more, from its last checkpoint" in said
+
+
+def assert_resumed(found):
+    """From the checkpoint whose rows were marked."""
     assert [(r["status"], r["curve"][-1]["step"]) for r in found] == [("ok", 4000)]
     rates = [row["lr"] for row in found[0]["curve"]]
     assert set(rates[:4]) == {7.0} and rates[-1] < 1        # a row is 100 steps, the first checkpoint that of step 400
+
+
+def mark(out):
+    """To be seen again where the run is resumed."""
+    (log,) = out.glob("tiny/models/*/log.jsonl")
+    log.write_text(re.sub(r'"lr": [^,]+', '"lr": 7.0', log.read_text()))
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_was_at_is_finished_by_another(cluster, tiny, capfd):
+    path, out = tiny
+    long(path)
+    with under_way(cluster, path, out) as found:
+        (worker,) = at_work("digits vae")
+        os.kill(worker, signal.SIGSTOP)
+        mark(out)
+        os.kill(worker, signal.SIGKILL)
+    said = "".join(capfd.readouterr())
+    assert "digits vae seed 0: its process was lost (WorkerCrashedError" in said
+    assert "once more, from its last checkpoint" in said
+    assert_resumed(found)
+
+
+@pytest.mark.slow
+def test_what_a_lost_machine_was_at_is_finished_on_another(tiny, capfd):
+    path, out = tiny
+    long(path)
+    with cluster_of(0) as made:
+        lost = made.add_node(num_cpus=1, **NODE)
+        with under_way(partial(run_on, made), path, out) as found:
+            (worker,) = at_work("digits vae")
+            os.kill(worker, signal.SIGSTOP)
+            mark(out)
+            made.add_node(num_cpus=1, **NODE)
+            made.remove_node(lost, allow_graceful=False)
+    said = "".join(capfd.readouterr())
+    assert "digits vae seed 0: its process was lost" in said and "once more, from its last checkpoint" in said
+    assert_resumed(found)
 
 
 def test_a_trial_that_is_lost_again_is_recorded(tiny):
