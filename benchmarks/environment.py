@@ -21,7 +21,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": device.type, "processor": torch.cuda.get_device_name(device) if gpu else _cpu(),
         "cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_before": load(), "load_after": None,
         "torch": torch.__version__, "triton": _version("triton"), "python": platform.python_version(),
-        "commit": _git("rev-parse", "--short=12", "HEAD"), "dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "commit": _git("rev-parse", "--short=12", "HEAD"),
+        "dirty": bool(_git("status", "--porcelain", "--untracked-files=no", ":!results")),     # where records are written
         "kernel_path": "triton" if fused else "reference",
     }
 

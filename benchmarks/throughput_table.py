@@ -36,13 +36,15 @@ def variants(dataset: str, part: Record) -> str:
         rest = (*_best(others.get("encode")), *_best(others.get("sample")), _rate(others.get("bound")))
         for i, row in enumerate(row for row in rows if row["what"] == "train"):
             lines.append((name, row["engine"], *_trained(row), *(rest if i == 0 else [""] * len(rest))))
+    failed = [f"- {' '.join(filter(None, (row['variant'], row.get('engine'), row['what'])))}: {row['error']}"
+              for row in part["rows"] if "error" in row]
     return f"""\
 ### Every variant on {dataset}
 {_said(part['env'])}. The zoo's default settings. *train*: examples a second in batches of {part['batch']}; *best*: in the batch
 *at* from which doubling gains no more; *encode*, *sample*: in their best batch; *IWAE*: images x importance samples a second,
 K = {part['samples']}.
 
-{aligned(lines)}"""
+{aligned(lines)}""" + "\n".join(["\n\nFailed:\n", *failed] if failed else [])
 
 
 def against(peer: str, part: Record) -> str:
@@ -58,8 +60,8 @@ def against(peer: str, part: Record) -> str:
 ### The same networks in {peer} {part['version']}
 {_said(part['env'])}. Data: {part['data']}. {peer}'s own networks from the same initial weights, batches of {part['batch']},
 Adam at {part['lr']:g}, {peer}'s loss (half the squared error, and the KL). *theirs*: an epoch of its trainer, with its loader;
-*loop*: its model and torch's Adam in a plain loop over tensors in memory; *zoo*: steps of `zoo.fit`, by engine. No side
-evaluates. {sizes}.
+*loop*: its model and torch's Adam in a plain loop over tensors in memory; *zoo*: steps of `zoo.fit`, by engine, with the
+encoder's two heads as one product, as in the zoo's own nets. No side evaluates. {sizes}.
 
 *times*: how many times as fast, and the 95% interval, from blocks that took turns. *of products*: operations a second over what
 the machine does in matrix products, {products}. *loss*: after all blocks, on the same images and noise.
@@ -97,7 +99,7 @@ def _said(env: Record) -> str:
 
 def _trained(row: Record) -> tuple[str, ...]:
     if "error" in row:
-        return row["error"].replace("|", "/"), "", "", ""
+        return "failed", "", "", ""
     return f"{row['value'] / row['batch']:.4g}{_star(row)}", _rate(row), *_best(row)
 
 

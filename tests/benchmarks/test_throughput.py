@@ -58,7 +58,8 @@ def test_what_fails_is_recorded_and_the_rest_is_timed(command, monkeypatch):
     monkeypatch.setitem(throughput.WAYS, "encode", fails)
     status, said, record = command("vae")
     rows = {r["what"]: r for r in record["variants"]["digits"]["rows"]}
-    assert status == 1 and rows["encode"]["error"] == "RuntimeError: no such luck" and "failed" in said.out
+    assert status == 1 and rows["encode"]["error"] == "RuntimeError: no such luck" and "\n\nFailed:\n\n- " in said.out
+    assert "encode: RuntimeError: no such luck" in said.out
     assert rows["train"]["value"] > 0 and rows["sample"]["value"] > 0
 
     monkeypatch.setattr(throughput, "rows_of", lambda *a: fails(*a[:2]))
