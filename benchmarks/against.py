@@ -170,13 +170,13 @@ def _sides(library: ModuleType, model: nn.Module, train: Tensor, x: Tensor, engi
 
     def ours(engine: str, precision: str) -> Side | None:
         one = library.SameNetworks.of(model)
-        step = train_step(one, data, batch_size=BATCH, lr=LR, precision=precision, engine=engine)
+        steps = train_step(one, data, batch_size=BATCH, lr=LR, precision=precision, engine=engine)
         try:
-            step()                                          # an engine fails at its first step, or not at all
+            steps()                                         # an engine fails at its first step, or not at all
         except RuntimeError as error:
             print(f"zoo, {engine}, {precision}, is left out: {error}", file=sys.stderr)
             return None
-        return Side(f"zoo, {engine}, {precision}", precision, lambda: [step() for _ in range(batches)],
+        return Side(f"zoo, {engine}, {precision}", precision, lambda: steps(batches),
                     lambda: one.eval().loss(x, eps))
 
     theirs, loop = copy.deepcopy(model), plain_steps(model, train)

@@ -29,7 +29,7 @@ from .environment import environment, load
 from .metrics import METRICS, Measured
 from .metrics.throughput import best_of, encoding, grown, rate, sampling, training
 from .protocol import Budget, Evaluation
-from .train_step import ENGINES
+from .train_step import AT_ONCE, ENGINES
 
 SCHEMA = "vae-zoo.throughput/1"
 BATCH = 128
@@ -94,7 +94,7 @@ def rows_of(name: str, data: zoo.Dataset, engines: Sequence[str], device: torch.
                       Evaluation(iwae_k=SAMPLES, iwae_examples=IMAGES), seed=0)
     most = LARGEST if device.type == "cuda" else context.rows
     rows = [{"variant": name, "what": "train", "engine": engine,
-             **_tried(partial(_searched, partial(training, context, engine=engine), device, min(most, len(data.train))))}
+             **_tried(partial(_searched, partial(_steps, context, engine), device, min(most, len(data.train)), AT_ONCE))}
             for engine in engines]
     with torch.no_grad():
         rows += [{"variant": name, "what": what, **_tried(partial(_searched, partial(prepared, context), device, most))}
@@ -114,10 +114,15 @@ def _bound(context: Context) -> Record:
     return _numbers(rate(importance(context), images * context.evaluation.iwae_k, context.device))
 
 
-def _searched(prepared: Callable[[int], Callable[[], object]], device: torch.device, most: int) -> Record:
-    """The rate at BATCH, or at `most` if that is less, and at the largest batch that still gains."""
+def _steps(context: Context, engine: str, n: int) -> Callable[[], None]:
+    """As many training steps as a replay may hold."""
+    return partial(training(context, n, engine), AT_ONCE)
+
+
+def _searched(prepared: Callable[[int], Callable[[], object]], device: torch.device, most: int, batches: int = 1) -> Record:
+    """The rate at BATCH, or at `most` if that is less, and at the largest batch that still gains; a call handles `batches`."""
     def rated(n: int) -> Measured:
-        return rate(prepared(n), n, device)
+        return rate(prepared(n), batches * n, device)
 
     own = min(BATCH, most)
     by_size = grown({own: rated(own)}, rated, most)

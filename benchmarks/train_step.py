@@ -7,6 +7,7 @@ from functools import partial
 import zoo
 from zoo.engines import ENGINES as ENGINES
 from zoo.engines import Engine
+from zoo.program import AT_ONCE as AT_ONCE
 from zoo.recipe import Recipe, arithmetic
 from zoo.run import Run
 
@@ -14,8 +15,8 @@ NEVER = 1 << 30
 
 
 def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, lr: float = 1e-4, ema: float = 0.0,
-               precision: str = "float32", engine: str = "eager") -> Callable[[], None]:
-    """A function that trains `model`, in place, by one step of AdamW at a constant rate; evaluates and logs nothing.
+               precision: str = "float32", engine: str = "eager") -> Callable[..., None]:
+    """steps(n=1), which trains `model`, in place, by so many steps of AdamW at a constant rate; evaluates and logs nothing.
 
     Raises: ValueError for an engine that cannot be used here. The function raises RuntimeError where it has failed.
     """
@@ -24,9 +25,11 @@ def train_step(model: zoo.Contract, data: zoo.Dataset, *, batch_size: int, lr: f
     run = Run(model.train(), data, recipe, 0, None)
     stepper = Engine([run], engine, partial(print, file=sys.stderr))
 
-    def step() -> None:
+    def steps(n: int = 1) -> None:
+        last = run.result.steps + n
         with arithmetic(precision, run.device):
-            stepper.step()
+            while run.result.steps < last:
+                stepper.step(last - run.result.steps)
         if engine not in ("auto", run.result.engine):
             raise RuntimeError(f"engine {engine!r} gave way to {run.result.engine!r}; what was timed is not what was asked for")
-    return step
+    return steps

@@ -7,8 +7,8 @@ from support import NAMES, dataset, kinds, small
 import zoo
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
-SETTINGS = {"steps": 40, "batch_size": 8, "ema": 0.9, "warmup": 10, "final_lr": 1e-4, "evaluate_every": 10, "device": "cuda",
-            "progress": False, "tensorboard": False}
+SETTINGS = {"steps": 75, "batch_size": 8, "ema": 0.9, "warmup": 10, "final_lr": 1e-4, "evaluate_every": 15, "device": "cuda",
+            "progress": False, "tensorboard": False}        # between two evaluations a replay of ten steps, and five of one
 
 
 def fitted(name, engine):

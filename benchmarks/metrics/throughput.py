@@ -76,8 +76,8 @@ def relative_train_speed(context: Context) -> Measured:
 
 
 # -- what is timed, at batch size n -----------------------------------------------------------------------------------------
-def training(context: Context, n: int, engine: str = "eager") -> Callable[[], None]:
-    """A step on a copy of the model."""
+def training(context: Context, n: int, engine: str = "eager") -> Callable[..., None]:
+    """Steps, by their number, on a copy of the model."""
     return train_step(copy.deepcopy(context.model), context.data, batch_size=n, ema=context.budget.ema,
                       precision=context.budget.precision, engine=engine)
 
