@@ -101,10 +101,11 @@ class Run:
         return optimiser.step(gradients, self.recipe.rate(self.result.steps), self.recipe.clip)
 
     def count(self) -> None:
-        """Let what counts on the device go on after the steps made."""
+        """Let what counts on the device, and what reads ahead, go on after the steps made."""
         self.step_tensor.fill_(self.result.steps)
         self.optimiser.after(self.result.steps)
         self.critic.after(self.result.steps)
+        self._leave_off()
 
     def part(self, done: int) -> Split:
         """This rank's rows of data of a step. Those on disk are read ahead, from the first step on that is taken."""
@@ -117,8 +118,12 @@ class Run:
     def close(self) -> None:
         """End the processes that read ahead, whatever keeps this run, and leave the model as it was made."""
         self.until_closed.close()
+        self._leave_off()
+
+    def _leave_off(self) -> None:
         if self.ahead is not None:
             self.ahead.close()
+            self.ahead = None
 
     def order(self, done: int) -> Tensor:
         """Indices of this step's examples: a permutation of the epoch's, from (seed, epoch) alone."""

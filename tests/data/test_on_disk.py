@@ -161,6 +161,18 @@ def test_other_engines_and_several_seeds_read_it_too(photographs, both, monkeypa
     assert multiprocessing.active_children() == []
 
 
+def test_an_engine_that_fails_loses_no_batch(photographs, both, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler here")
+
+    _, data = both(photographs)
+    expected, _ = run(data, engine="eager")
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    with pytest.warns(UserWarning, match="no compiler here"):
+        got, _ = run(data, engine="compile")
+    assert torch.equal(got, expected) and multiprocessing.active_children() == []
+
+
 def test_a_run_resumes_in_the_middle_of_an_epoch(photographs, both, tmp_path):
     _, data = both(photographs)
     whole, history = run(data)
