@@ -288,6 +288,13 @@ def test_auto_takes_what_is_fastest_and_remembers_it(clock, tmp_path):
     torch.testing.assert_close(weights(model), weights(expected), rtol=0, atol=0.02)
 
 
+def test_auto_measures_anew_in_another_version(clock, monkeypatch):
+    assert fit(steps=200)[1].engine == "compile"
+    clock["compile"] = 9.0
+    monkeypatch.setattr(engines, "_code", lambda: "another")
+    assert fit(steps=200)[1].engine == "eager"
+
+
 def test_auto_goes_back_where_compiling_gains_nothing(clock):
     clock["compile"] = 1.5
     assert fit(steps=200)[1].engine == "eager"

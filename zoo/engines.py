@@ -16,6 +16,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,8 +151,14 @@ def _key(runs: "Sequence[Run]") -> str:
     device = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else f"cpu {torch.get_num_threads()}"
     sizes = [list(p.shape) for p in run.model.parameters()]
     what = [type(run.model).__qualname__, run.model.spec, getattr(run.model, "settings", None), sizes, run.recipe.batch_size,
-            run.recipe.precision, device, torch.__version__, len(runs)]
+            run.recipe.precision, device, torch.__version__, len(runs), _code()]
     return hashlib.sha256(json.dumps(what, default=str).encode()).hexdigest()[:16]
+
+
+@cache
+def _code() -> str:
+    """A digest of this package's own files: another version takes other times."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
 
 
 def _read() -> dict[str, dict[str, float]]:
