@@ -65,7 +65,7 @@ class Share:
 def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray.util.scheduling_strategies
+        import ray
     except ModuleNotFoundError:
         raise ModuleNotFoundError("--engine ray needs the package ray, which is not installed: pip install -e '.[ray]'; --jobs "
                                   "shares trials out on this machine without it") from None
@@ -101,8 +101,7 @@ def _share(there: dict[str, float], kind: str, device: str, jobs: int | None, gp
 
 
 def _run(ray: Any, plan: "Plan", tries: Tries, share: Share) -> "dict[str, Record | None]":
-    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
-    said = ray.remote(num_cpus=0, scheduling_strategy=here)(_Said).remote()         # no other machine's end is the suite's
+    said, answered = ray.remote(num_cpus=0, max_restarts=-1)(_Said).remote(), False
     token = plan.out / plan.suite.name / f".seen-{uuid.uuid4().hex}"
     token.parent.mkdir(parents=True, exist_ok=True)
     token.touch()
@@ -117,9 +116,11 @@ def _run(ray: Any, plan: "Plan", tries: Tries, share: Share) -> "dict[str, Recor
                 at[task.remote(plan, trial, said, str(token), os.getcwd(), code(), share.cpus)] = trial
             ended, _ = ray.wait(list(at), num_returns=1, timeout=POLL)
             try:
-                lines = ray.get(said.take.remote())
+                lines, answered = ray.get(said.take.remote(), timeout=PATIENCE if answered else None), True
             except ray.exceptions.RayError as error:
-                raise _unable(error) from None
+                if not answered:
+                    raise _unable(error) from None
+                lines = []                                  # its machine was lost: Ray makes it anew on another
             for kind, line in lines:
                 getattr(tries.bar, kind)(line)
             for task in ended:
