@@ -94,7 +94,7 @@ def rows_of(name: str, data: zoo.Dataset, engines: Sequence[str], device: torch.
                       Evaluation(iwae_k=SAMPLES, iwae_examples=IMAGES), seed=0)
     most = LARGEST if device.type == "cuda" else context.rows
     rows = [{"variant": name, "what": "train", "engine": engine,
-             **_tried(partial(_searched, partial(_steps, context, engine), device, min(most, len(data.train)), AT_ONCE))}
+             **_tried(partial(_trained, context, engine, device, min(most, len(data.train))))}
             for engine in engines]
     with torch.no_grad():
         rows += [{"variant": name, "what": what, **_tried(partial(_searched, partial(prepared, context), device, most))}
@@ -114,9 +114,10 @@ def _bound(context: Context) -> Record:
     return _numbers(rate(importance(context), images * context.evaluation.iwae_k, context.device))
 
 
-def _steps(context: Context, engine: str, n: int) -> Callable[[], None]:
-    """As many training steps as a replay may hold."""
-    return partial(training(context, n, engine), AT_ONCE)
+def _trained(context: Context, engine: str, device: torch.device, most: int) -> Record:
+    """Of training, in calls of as many steps as a replay may hold; a CPU replays none."""
+    steps = AT_ONCE if device.type == "cuda" else 1
+    return _searched(lambda n: partial(training(context, n, engine), steps), device, most, steps)
 
 
 def _searched(prepared: Callable[[int], Callable[[], object]], device: torch.device, most: int, batches: int = 1) -> Record:

@@ -9,7 +9,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import zoo
 from zoo.convolution import as_products
-from zoo.training import fit
 
 TO_ONE = [((3, 3), {"kernel_size": 4, "stride": 2, "padding": 1}), ((4, 4), {"kernel_size": 4}),
           ((5, 2), {"kernel_size": (5, 2)}), ((1, 1), {"kernel_size": 3, "padding": 1}),
@@ -75,11 +74,11 @@ def test_a_model_trains_with_products_and_is_left_as_it_was(monkeypatch):
     losses = {}
     for engine in ("eager", "compile"):
         model = copy.deepcopy(first)
-        rows = fit(model, data, steps=3, batch_size=16, engine=engine, evaluate_every=1, progress=False).history
+        rows = zoo.fit(model, data, steps=3, batch_size=16, engine=engine, evaluate_every=1, progress=False).history
         losses[engine] = [row["loss"] for row in rows]
         assert not any("forward" in vars(m) for m in model.modules())
     with monkeypatch.context() as patch:
         patch.setattr("zoo.run.as_products", lambda model: as_products(nn.Identity()))
-        rows = fit(first, data, steps=3, batch_size=16, engine="eager", evaluate_every=1, progress=False).history
+        rows = zoo.fit(first, data, steps=3, batch_size=16, engine="eager", evaluate_every=1, progress=False).history
     assert losses["eager"] == pytest.approx([row["loss"] for row in rows], rel=1e-5)
     assert losses["compile"] == pytest.approx(losses["eager"], rel=1e-5)
